@@ -1,0 +1,32 @@
+"""Variational distributional neurons (EVE) as NeuralForecast models.
+
+Importing this package lets `NeuralForecast.save` and `load` handle its classes.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from ._compat import register_models
+from .losses import LatentMixture
+from .models import EVE
+
+__version__ = "0.1.0"
+
+register_models({"eve": EVE})
+
+
+def load(path: str | Path, **kwargs: Any) -> Any:
+    """Load a saved `NeuralForecast` that holds models of this package.
+
+    The same as `NeuralForecast.load` in a process that imported this package; no pickle is read.
+
+    Args:
+        path: directory that `NeuralForecast.save` wrote.
+        **kwargs: as `NeuralForecast.load`.
+    """
+    from neuralforecast import NeuralForecast
+
+    return NeuralForecast.load(str(path), **kwargs)
+
+
+__all__ = ["EVE", "LatentMixture", "__version__", "load"]

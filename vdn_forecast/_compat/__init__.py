@@ -1,0 +1,31 @@
+"""The only place that names private things of NeuralForecast; `tests/unit/test_compat_names.py` pins each."""
+
+from .gather import LazyWindows, Panel, PanelWindows, WindowSpec, evaluation_layout
+from .registry import (
+    base_argument_names,
+    check_encodable,
+    register_loss,
+    register_models,
+    trainer_argument_names,
+)
+from .scaler import FlooredNorm, typical_deviation
+from .windows import GatherWindows, IndexedDataset, window_batches, window_spec
+
+__all__ = [
+    "FlooredNorm",
+    "GatherWindows",
+    "IndexedDataset",
+    "LazyWindows",
+    "Panel",
+    "PanelWindows",
+    "WindowSpec",
+    "base_argument_names",
+    "check_encodable",
+    "evaluation_layout",
+    "register_loss",
+    "register_models",
+    "trainer_argument_names",
+    "typical_deviation",
+    "window_batches",
+    "window_spec",
+]

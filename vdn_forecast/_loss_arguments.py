@@ -1,0 +1,94 @@
+"""For `vdn_forecast.losses.LatentMixture`: checks of its arguments, and the parameters it passes on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+OBJECTIVES = ("elbo", "mixture", "crps")
+EVAL_OBJECTIVES = ("crps", "mixture", "mse")
+BASES = ("normal", "studentt")
+
+
+class MixtureArgs(tuple):
+    """(locations, scales) in the unit of y, [B, h, 1, C] each, as NeuralForecast passes them around.
+
+    Carries the window's `shift` and `scale` ([B, 1, 1, 1], None without a scaler) and the parameters before
+    they were put into the unit of y, `unit_loc` and `unit_scale`: training losses are computed in the
+    window's own unit.
+    """
+
+    unit_loc: torch.Tensor
+    unit_scale: torch.Tensor
+    shift: torch.Tensor | None
+    scale: torch.Tensor | None
+
+    @classmethod
+    def build(
+        cls,
+        unit_loc: torch.Tensor,
+        unit_scale: torch.Tensor,
+        shift: torch.Tensor | None,
+        scale: torch.Tensor | None,
+    ) -> MixtureArgs:
+        """Put unit parameters [B, h, 1, C] into the unit of y."""
+        if shift is None or scale is None:
+            args = cls((unit_loc, unit_scale))
+        else:
+            args = cls((unit_loc * scale + shift, unit_scale * scale))
+        args.unit_loc, args.unit_scale, args.shift, args.scale = unit_loc, unit_scale, shift, scale
+        return args
+
+    def standardize(self, y: torch.Tensor) -> torch.Tensor:
+        """y [B, h, 1] in the window's unit."""
+        if self.shift is None or self.scale is None:
+            return y
+        return (y - self.shift.squeeze(-1)) / self.scale.squeeze(-1)
+
+
+def positive_int(name: str, value: Any) -> int:
+    """`value` if it is an integer of at least 1, else ValueError."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, got {value!r}.")
+    return value
+
+
+def flag(name: str, value: Any) -> bool:
+    """`value` if it is a bool, else ValueError."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}.")
+    return value
+
+
+def choice(name: str, value: Any, allowed: Sequence[str]) -> str:
+    """`value` if it is allowed, else ValueError."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}.")
+    return value
+
+
+def numbers_between(name: str, values: Any, high: float) -> list[float]:
+    """`values` as a list if all are numbers strictly between 0 and `high`, else ValueError."""
+    sequence = isinstance(values, Iterable) and not isinstance(values, str)
+    numbers = list(values) if sequence else []
+    if not numbers or not all(isinstance(v, (int, float, np.number)) and 0 < v < high for v in numbers):
+        raise ValueError(f"{name} must be a list of numbers strictly between 0 and {high:g}, got {values!r}.")
+    return numbers
+
+
+def objective_weights_of(objective: Any) -> dict[str, float]:
+    """The objectives' weights by name; ValueError for an unknown name or a weight that is not positive."""
+    weights = {objective: 1.0} if isinstance(objective, str) else objective
+    if not isinstance(weights, dict) or not weights or any(name not in OBJECTIVES for name in weights):
+        raise ValueError(
+            f"objective must be one of {list(OBJECTIVES)} or a dict from these names to weights, "
+            f"got {objective!r}."
+        )
+    for value in weights.values():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+            raise ValueError(f"objective: every weight must be a positive finite number, got {objective!r}.")
+    return dict(weights)

@@ -1,0 +1,14 @@
+"""Controllers that hold units' KL and energy where they should be: plain torch, state in buffers."""
+
+from .batchnorm import MeanBatchNorm, reestimate
+from .controller import UnitController
+from .settings import CONTROLS, EMA_AFTER_RESCALE, ControlSettings
+
+__all__ = [
+    "CONTROLS",
+    "EMA_AFTER_RESCALE",
+    "ControlSettings",
+    "MeanBatchNorm",
+    "UnitController",
+    "reestimate",
+]

@@ -1,0 +1,107 @@
+"""The first thing to run: EVE beside its twin and NeuralForecast's models, a leaderboard and a fan chart."""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from neuralforecast import NeuralForecast
+from tqdm import tqdm
+
+from .cells import Cell, run_cell
+from .data import PanelData, data_directory, load_dataset
+from .fan_chart import LEVELS, fan_chart
+from .leaderboard import as_text, leaderboard
+from .models import build_model
+from .protocols import Protocol, embedded, ltsf
+from .quiet import quiet_lightning
+from .results import ResultTable
+
+SEEDS = (1, 2, 3)
+LINES = ("EVE", "twin", "NHITS", "DLinear", "SeasonalNaive")
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """What the demo runs: the embedded panel, or ETTh1 where benchmark data is at hand."""
+
+    dataset: str
+    protocol: Protocol
+    h: int
+    steps: dict[str, int]
+
+
+def plan(directory: str | Path | None) -> DemoPlan:
+    """ETTh1, h = 96, on the standard protocol where a data folder is given; else AirPassengersPanel, h = 12."""
+    if data_directory(directory) is None:
+        return DemoPlan("AirPassengers", embedded(), 12, {"max_steps": 300, "val_check_steps": 50})
+    return DemoPlan("ETTh1", ltsf("ETTh1"), 96, {})
+
+
+def demo(directory: str | Path | None = None, out: str | Path = "runs") -> pd.DataFrame:
+    """Run the demo; write `leaderboard.csv`, `results.csv` and `fan_chart.png` under `out`/demo-<dataset>.
+
+    Finished cells are kept: a second call, or one after a kill, runs what is missing.
+
+    Args:
+        directory: benchmark data; None for VDN_DATA_DIR, and without that the embedded panel.
+        out: where to write.
+
+    Returns:
+        The leaderboard.
+    """
+    started = time.perf_counter()
+    todo = plan(directory)
+    data = load_dataset(todo.dataset, directory)
+    folder = Path(out) / f"demo-{todo.dataset}"
+    results = ResultTable(folder / "results.csv")
+    cells = [
+        Cell(todo.protocol, todo.dataset, todo.h, line, line, seed, todo.steps if "Naive" not in line else {})
+        for line in LINES
+        for seed in (SEEDS if "Naive" not in line else SEEDS[:1])
+    ]
+    there = results.cells()
+    wanted = {cell.identity for cell in cells}
+    with tqdm(total=len(cells) + 1, desc="demo", unit="cell", file=sys.stderr) as bar:
+        for cell in cells:
+            if cell.identity not in there:
+                bar.set_postfix_str(f"{cell.label}, seed {cell.seed}")
+                row, _ = run_cell(cell, data, command="vdn-forecast demo")
+                results.append(row)
+            bar.update()
+        bar.set_postfix_str("fan chart")
+        draw_fan(data, todo, folder / "fan_chart.png")
+        bar.update()
+    rows = results.read()
+    table = leaderboard(rows[rows["cell"].isin(wanted)])
+    table.to_csv(folder / "leaderboard.csv", index=False)
+    print(f"\n{todo.dataset}, h = {todo.h}, {todo.protocol.identity}\n\n{as_text(table)}")
+    print(f"\n{time.perf_counter() - started:.0f} s; results and fan chart in {folder}")
+    return table
+
+
+def draw_fan(data: PanelData, todo: DemoPlan, path: Path) -> None:
+    """Fit EVE once more on train and validation rows and draw the first test window with sample paths."""
+    import matplotlib
+
+    scaled = todo.protocol.prepare(data)
+    known = sum(scaled.borders[:2])
+    arguments: dict[str, Any] = {"random_seed": SEEDS[0], **todo.steps}
+    model = build_model("EVE", todo.h, todo.protocol.input_size, data.info.season, **arguments)
+    with quiet_lightning():
+        forecaster = NeuralForecast(models=[model], freq=data.info.freq)
+        history = scaled.frame(known)
+        forecaster.fit(history, val_size=scaled.borders[1])
+        forecast = forecaster.predict(level=list(LEVELS))
+        paths = forecaster.simulate(n_paths=12, seed=SEEDS[0])
+    future = scaled.frame(known + todo.h)
+    future = future[future["ds"] > history["ds"].max()]
+    backend = matplotlib.get_backend()
+    matplotlib.use("agg")
+    figure, _ = fan_chart(
+        history, forecast, "EVE", paths, future, shown_history=min(4 * todo.h, todo.protocol.input_size)
+    )
+    figure.savefig(path, dpi=130)
+    matplotlib.use(backend)

@@ -1,0 +1,121 @@
+"""Result tables on disk: one row per cell, appended whole, of one schema."""
+
+import csv
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+SCHEMA = (
+    "cell",
+    "protocol",
+    "dataset",
+    "h",
+    "input_size",
+    "model",
+    "arguments",
+    "seed",
+    "mse",
+    "mae",
+    "mae_mean",
+    "crps19",
+    "crps_exact",
+    "nll",
+    "coverage80",
+    "width80",
+    "coverage90",
+    "width90",
+    "val_mse",
+    "val_mae",
+    "val_crps19",
+    "fit_seconds",
+    "predict_seconds",
+    "steps",
+    "n_parameters",
+    "peak_mb",
+    "data_note",
+    "versions",
+    "command",
+)
+
+
+def cell_identity(**parts: Any) -> str:
+    """Twelve hexadecimal digits that stand for one cell; the same parts always give the same ones."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+class ResultTable:
+    """An append-only CSV of `SCHEMA`.
+
+    Args:
+        path: the file; made with its header at the first row.
+
+    Raises:
+        ValueError: the file has other columns.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                header = next(csv.reader(file), [])
+            if tuple(header) != SCHEMA:
+                missing, extra = set(SCHEMA) - set(header), set(header) - set(SCHEMA)
+                raise ValueError(
+                    f"{self.path} has another schema: missing {sorted(missing)}, unknown {sorted(extra)}; "
+                    "move it away or name another results file"
+                )
+            self._drop_half_row()
+
+    def _drop_half_row(self) -> None:
+        """A kill may leave a last line without its end; that cell runs again."""
+        text = self.path.read_bytes()
+        if text and not text.endswith(b"\n"):
+            whole = text[: text.rfind(b"\n") + 1]
+            temporary = self.path.with_suffix(".tmp")
+            temporary.write_bytes(whole)
+            os.replace(temporary, self.path)
+
+    def read(self) -> pd.DataFrame:
+        """All rows; an empty frame of `SCHEMA` where there are none."""
+        if not self.path.exists():
+            return pd.DataFrame(columns=list(SCHEMA))
+        return pd.read_csv(self.path, dtype={"cell": str})
+
+    def cells(self) -> set[str]:
+        """Identities of the cells that are there."""
+        return set(self.read()["cell"])
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one row in a single call; floats with eight digits.
+
+        Raises:
+            ValueError: a column outside of `SCHEMA`.
+        """
+        unknown = set(row) - set(SCHEMA)
+        if unknown:
+            raise ValueError(f"row has unknown columns {sorted(unknown)}")
+        from io import StringIO
+
+        buffer = StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        new = not self.path.exists() or self.path.stat().st_size == 0
+        if new:
+            writer.writerow(SCHEMA)
+        writer.writerow([_plain(row.get(column, "")) for column in SCHEMA])
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            os.write(descriptor, buffer.getvalue().encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.8g}" if isinstance(value, float) else str(value)

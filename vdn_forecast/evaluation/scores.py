@@ -1,0 +1,105 @@
+"""Scores of rolling forecasts, summed in float64 per series and step; nothing per forecast is kept."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..mixture import LEVELS_19
+
+LEVELS = torch.tensor(LEVELS_19, dtype=torch.float32)
+_MEDIAN = LEVELS_19.index(0.5)
+_LOW = {80: LEVELS_19.index(0.1), 90: LEVELS_19.index(0.05)}
+_HIGH = {80: LEVELS_19.index(0.9), 90: LEVELS_19.index(0.95)}
+
+
+@dataclass(frozen=True)
+class ForecastBlock:
+    """Forecasts of some windows beside what happened.
+
+    Attributes:
+        series: [W] series number of each window.
+        y: [W, h].
+        mean: [W, h].
+        quantiles: [W, h, 19] at .05 .. .95; None for a point forecast.
+        crps: exact CRPS [W, h] where a closed form exists.
+        nll: negative log-density [W, h] where there is one.
+    """
+
+    series: Tensor
+    y: Tensor
+    mean: Tensor
+    quantiles: Tensor | None = None
+    crps: Tensor | None = None
+    nll: Tensor | None = None
+
+
+class ScoreSums:
+    """Running sums over windows, per series and step; `summary` gives plain means.
+
+    Args:
+        n_series: number of series.
+        h: horizon.
+    """
+
+    def __init__(self, n_series: int, h: int) -> None:
+        self.n_series, self.h = n_series, h
+        self.count = torch.zeros(n_series, dtype=torch.float64)
+        self.sums: dict[str, Tensor] = {}
+        self.pinball = torch.zeros(len(LEVELS), dtype=torch.float64)
+
+    def update(self, block: ForecastBlock) -> None:
+        """Add one block.
+
+        Raises:
+            ValueError: a forecast that is not finite.
+        """
+        if not bool(torch.isfinite(block.mean).all()):
+            raise ValueError("the model returned a forecast that is not finite")
+        self.count += torch.bincount(block.series, minlength=self.n_series)
+        error = block.y - block.mean
+        self._add("mse", block.series, error.square())
+        self._add("mae_mean", block.series, error.abs())
+        if block.quantiles is None:
+            return
+        if not bool(torch.isfinite(block.quantiles).all()):
+            raise ValueError("the model returned a quantile that is not finite")
+        difference = block.y.unsqueeze(-1) - block.quantiles  # [W, h, 19]
+        pinball = torch.maximum(LEVELS * difference, (LEVELS - 1) * difference)
+        self.pinball += pinball.double().sum((0, 1))
+        self._add("crps19", block.series, 2 * pinball.mean(-1))
+        self._add("mae", block.series, difference[..., _MEDIAN].abs())
+        for level in (80, 90):
+            low, high = block.quantiles[..., _LOW[level]], block.quantiles[..., _HIGH[level]]
+            self._add(f"coverage{level}", block.series, ((block.y >= low) & (block.y <= high)).float())
+            self._add(f"width{level}", block.series, high - low)
+        for name, value in (("crps_exact", block.crps), ("nll", block.nll)):
+            if value is not None:
+                self._add(name, block.series, value)
+
+    def _add(self, name: str, series: Tensor, value: Tensor) -> None:
+        total = self.sums.setdefault(name, torch.zeros(self.n_series, self.h, dtype=torch.float64))
+        total.index_add_(0, series, value.double())
+
+    def by_step(self) -> dict[str, np.ndarray]:
+        """Mean over windows and series per horizon step, [h] each."""
+        return {name: (total.sum(0) / self.count.sum()).numpy() for name, total in self.sums.items()}
+
+    def by_series(self) -> dict[str, np.ndarray]:
+        """Mean over windows and steps per series, [n_series] each."""
+        return {
+            name: (total.mean(1) / self.count.clamp(min=1)).numpy() for name, total in self.sums.items()
+        }
+
+    def summary(self) -> dict[str, float]:
+        """Plain means over windows, steps and series; `mae` is that of the median, `mae_mean` of the mean."""
+        cells = float(self.count.sum()) * self.h
+        means = {name: float(total.sum()) / cells for name, total in self.sums.items()}
+        means.setdefault("mae", means["mae_mean"])  # a point forecast is its own median
+        return means
+
+    def pinball_by_level(self) -> dict[float, float]:
+        """Mean pinball loss per level."""
+        cells = float(self.count.sum()) * self.h
+        return {level: float(v) / cells for level, v in zip(LEVELS_19, self.pinball, strict=True)}

@@ -1,0 +1,347 @@
+"""What every model of this package shares as a guest of NeuralForecast: fit, validation, best weights, predict."""
+
+import math
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from neuralforecast.tsdataset import TimeSeriesDataset
+from torch import Tensor, nn
+
+from .._compat import FlooredNorm, GatherWindows, window_batches
+from ..control import MeanBatchNorm, UnitController, reestimate
+from ..losses import LatentMixture
+from ..neurons import UnitState, VariationalStack
+from .checks import check_dataset
+from .paths import noise_correlation, simulate_paths
+
+SETTLING_WINDOWS = 4096  # train windows behind the batch-norm statistics of the restored weights
+CORRELATION_WINDOWS = 512  # windows behind the correlation of path noise
+
+
+class VariationalModel(GatherWindows):
+    """A NeuralForecast model made of variational neurons; a subclass builds `network` and `controllers`.
+
+    A subclass's `forward` leaves the units' states of the batch in `_states`; `training_step` adds their KL
+    and band terms to NeuralForecast's own loss:
+
+        loss = (sum over the horizon of the objective + sum_i beta_i mean_B KL_i) / h + band penalty
+    """
+
+    EXOGENOUS_FUTR = True
+    EXOGENOUS_HIST = True
+    EXOGENOUS_STAT = True
+    EXOGENOUS_CAT = True
+    MULTIVARIATE = False
+    RECURRENT = False
+
+    network: nn.Module
+    controllers: nn.ModuleList
+    best_value: Tensor
+    path_correlation: Tensor
+
+    def _finish_init(self, scaler_type: str, patience_checks: int, weight_decay: float, local_weight: float) -> None:
+        """Called at the end of a subclass's `__init__`, once the network stands."""
+        if scaler_type == "window":
+            self.scaler = FlooredNorm()
+        self.patience_checks, self.weight_decay, self.local_weight = patience_checks, weight_decay, local_weight
+        self.register_buffer("best_value", torch.tensor(math.inf))
+        self.register_buffer("path_correlation", torch.zeros(()))
+        self.register_load_state_dict_pre_hook(_fill_absent_buffers)
+        self._clear_fit()
+
+    def _clear_fit(self) -> None:
+        """Forget what only a running fit needs, so that a fitted model copies and saves."""
+        self._sampling = False
+        self._states: list[UnitState] = []
+        self._window_weights: Tensor | None = None
+        self._best_state: dict[str, Tensor] | None = None
+        self._checks_without_gain = 0
+        self._rng_state: Tensor | None = None
+
+    @property
+    def stack(self) -> VariationalStack:
+        """The layers of variational neurons."""
+        stack = self.network.stack
+        assert isinstance(stack, VariationalStack)
+        return stack
+
+    # ------------------------------------------------------------------ training
+
+    def fit(  # type: ignore[no-untyped-def]
+        self, dataset, val_size=0, test_size=0, random_seed=None, distributed_config=None
+    ):
+        """Fit as NeuralForecast does; returns self with the best weights by validation.
+
+        A second fit continues weights and KL weights; step counter, ramps, moving averages, best value and
+        patience start anew.
+
+        Raises:
+            ValueError: series too short for a window, values that are infinite, or nothing observed.
+        """
+        val_size = val_size or 0
+        check_dataset(dataset, self.input_size, self.h, val_size, test_size, self.start_padding_enabled)
+        if val_size == 0 and self.patience_checks > 0:
+            warnings.warn(
+                f"{self}: no validation (val_size=0), so the last weights are kept and the schedule runs to its end",
+                UserWarning,
+                stacklevel=2,
+            )
+        try:
+            with self.gather_windows(dataset) as indexed:
+                model = super().fit(indexed, val_size, test_size, random_seed, distributed_config)
+        finally:
+            self._clear_fit()
+        if torch.isfinite(model.best_value):
+            model.metrics["ptl/val_loss"] = model.best_value.detach().clone().cpu()
+        return model
+
+    def on_fit_start(self) -> None:
+        """Seed, estimate the scale floor, reset what belongs to one fit."""
+        super().on_fit_start()
+        dataset = self.trainer.datamodule.dataset  # type: ignore[attr-defined]
+        if isinstance(self.scaler, FlooredNorm) and isinstance(dataset, TimeSeriesDataset):
+            self.scaler.estimate_floor(
+                dataset.temporal,
+                dataset.indptr,
+                y_idx=dataset.y_idx,
+                mask_idx=dataset.temporal_cols.get_loc("available_mask"),
+                n_holdout=self.val_size + self.test_size,
+            )
+        for controller in self._controllers():
+            controller.reset()
+        self.best_value.fill_(math.inf)
+        self._best_state, self._checks_without_gain = None, 0
+        self._keep_rng()
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """NeuralForecast's loss plus the units' KL, local and band terms of the same forward pass."""
+        self._sampling = True
+        try:
+            loss: Tensor = super().training_step(batch, batch_idx)
+        finally:
+            self._sampling = False
+        states, self._states = self._states, []
+        total = loss + self.regularizer(states, self._window_weights)
+        self._window_weights = None
+        self._keep_rng()
+        return total
+
+    def regularizer(self, states: list[UnitState], weights: Tensor | None) -> Tensor | float:
+        """KL terms over h, band penalties and local terms of one batch; controllers take note of it."""
+        total: Tensor | float = 0.0
+        for controller, state in zip(self._controllers(), states, strict=True):
+            if state.kl is None:
+                continue
+            controller.observe(state, weights)
+            kl_term, band_term = controller.regularizer(state, weights)
+            total = total + kl_term / self.h + band_term
+            if state.local_elbo is not None:
+                total = total - self.local_weight * state.local_elbo.mean(0).sum() / self.h
+        return total
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Let the controllers act, after the optimiser."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        for controller, layer in zip(self._controllers(), self.stack.layers, strict=True):
+            controller.update(layer, optimizer)
+
+    def configure_optimizers(self) -> Any:
+        """AdamW and a cosine to zero, unless the user chose an optimiser, a scheduler or step decays."""
+        if self.optimizer is not None or self.lr_scheduler is not None or self.num_lr_decays > 0:
+            return super().configure_optimizers()
+        matrices = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
+        vectors = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
+        groups = [
+            {"params": matrices, "weight_decay": self.weight_decay},
+            {"params": vectors, "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(self.max_steps, 1))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    # ------------------------------------------------------------------ validation
+
+    def on_validation_end(self) -> None:
+        """Keep the best weights, stop when patience ends; leave the random state as training had it."""
+        if self._rng_state is not None:
+            # loaders draw a seed per pass: without this, the check interval would change the training
+            torch.set_rng_state(self._rng_state)
+        if self.trainer.sanity_checking or self.val_size == 0 or not self.valid_trajectories:
+            return
+        value = self.valid_trajectories[-1][1]  # reduced over ranks, so all of them decide alike
+        if value < float(self.best_value):
+            self.best_value.fill_(value)
+            self._best_state = {name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
+            self._checks_without_gain = 0
+            return
+        self._checks_without_gain += 1
+        if 0 < self.patience_checks <= self._checks_without_gain:
+            self.trainer.should_stop = True
+
+    def on_train_end(self) -> None:
+        """Restore the best weights and estimate anew what depends on them."""
+        if self._best_state is not None:
+            best = self.best_value.clone()
+            self.load_state_dict(self._best_state)
+            self.best_value.copy_(best)
+            self._best_state = None
+        self._settle()
+
+    def _settle(self) -> None:
+        """Estimate anew what depends on the final weights: batch-norm statistics, correlation of path noise."""
+        dataset = self.trainer.datamodule.dataset  # type: ignore[attr-defined]
+        if not isinstance(dataset, TimeSeriesDataset):
+            return
+        norms = [
+            layer.mu_transform for layer in self.stack.layers if isinstance(layer.mu_transform, MeanBatchNorm)
+        ]
+        mode = self.training
+        self.eval()
+        with torch.no_grad():
+            reestimate(norms, lambda: self._pass_train_windows(dataset))
+            if isinstance(self.loss, LatentMixture):
+                self.path_correlation.fill_(noise_correlation(self._mixtures(dataset), self.loss))
+        self.train(mode)
+        self._states, self._window_weights = [], None
+
+    def _pass_train_windows(self, dataset: TimeSeriesDataset) -> None:
+        generator = torch.Generator().manual_seed(self.random_seed)
+        for batch in window_batches(
+            self, dataset, "train", batch_size=512, n_windows=SETTLING_WINDOWS, generator=generator
+        ):
+            self(batch["windows_batch"])
+
+    def _mixtures(self, dataset: TimeSeriesDataset) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """y, mask, locations and scales of some validation windows, or train windows without validation."""
+        generator = torch.Generator().manual_seed(self.random_seed)
+        batches = window_batches(
+            self,
+            dataset,
+            "val" if self.val_size > 0 else "train",
+            batch_size=128,
+            n_windows=CORRELATION_WINDOWS,
+            generator=generator,
+        )
+        for batch in batches:
+            output = self.loss.domain_map(self(batch["windows_batch"]))
+            loc, scale = self.loss.scale_decouple(output=output, loc=batch["loc"], scale=batch["scale"])
+            yield batch["y"].squeeze(-1), batch["mask"].squeeze(-1), loc.squeeze(2), scale.squeeze(2)
+
+    def _keep_rng(self) -> None:
+        self._rng_state = torch.get_rng_state()
+
+    def _controllers(self) -> list[UnitController]:
+        return [controller for controller in self.controllers if isinstance(controller, UnitController)]
+
+    # ------------------------------------------------------------------ prediction
+
+    def predict(  # type: ignore[no-untyped-def]
+        self,
+        dataset,
+        test_size=None,
+        step_size=1,
+        random_seed=None,
+        quantiles=None,
+        h=None,
+        explainer_config=None,
+        **data_module_kwargs,
+    ):
+        """Predict as NeuralForecast does; the loss keeps its quantiles and names.
+
+        Latent noise comes from the model's fixed bank, so `random_seed` changes nothing and a forecast does
+        not depend on batch sizes.
+        """
+        beyond = h is not None and h > self.h  # NeuralForecast then feeds medians back into a dense batch
+        try:
+            with self._loss_unchanged(), self.gather_windows(dataset, dense=beyond) as indexed:
+                return super().predict(
+                    indexed,
+                    test_size=test_size,
+                    step_size=step_size,
+                    random_seed=random_seed,
+                    quantiles=quantiles,
+                    h=h,
+                    explainer_config=explainer_config,
+                    **data_module_kwargs,
+                )
+        finally:
+            self._states, self._window_weights = [], None
+
+    @contextmanager
+    def _loss_unchanged(self) -> Iterator[None]:
+        """NeuralForecast's distribution losses forget their own quantiles once others were asked for."""
+        names = ("quantiles", "output_names", "has_predicted", "return_params", "param_names")
+        saved = {name: getattr(self.loss, name) for name in names if hasattr(self.loss, name)}
+        try:
+            yield
+        finally:
+            if getattr(self.loss, "is_distribution_output", False):
+                for name, value in saved.items():
+                    setattr(self.loss, name, value)
+
+    def simulate(  # type: ignore[no-untyped-def]
+        self,
+        dataset,
+        n_paths=500,
+        random_seed=None,
+        quantiles=None,
+        method=None,
+        **data_module_kwargs,
+    ):
+        """Joint sample paths.
+
+        Args:
+            dataset: NeuralForecast's `TimeSeriesDataset`.
+            n_paths: paths per series.
+            random_seed: of the paths; None for the model's.
+            quantiles: quantile grid of NeuralForecast's copulas; unused by native paths.
+            method: None or "gaussian_copula" (NeuralForecast's default) give native paths where the loss is a
+                `LatentMixture`; "schaake_shuffle", and any method with another loss, is NeuralForecast's own.
+            **data_module_kwargs: as `predict`.
+
+        Returns:
+            [n_series, n_paths, h] in the units of y.
+
+        Raises:
+            ValueError: n_paths < 1.
+        """
+        if n_paths < 1:
+            raise ValueError(f"n_paths={n_paths} is not allowed; it must be at least 1")
+        if isinstance(self.loss, LatentMixture) and method in (None, "gaussian_copula"):
+            seed = self.random_seed if random_seed is None else random_seed
+            return simulate_paths(self, dataset, n_paths, seed, **data_module_kwargs)
+        return super().simulate(
+            dataset, n_paths, random_seed, quantiles, method or "gaussian_copula", **data_module_kwargs
+        )
+
+    def mixture_parameters(self, dataset, **data_module_kwargs) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
+        """Locations and scales of every forecast, [n_series * windows, h, C] each, in the units of y.
+
+        Raises:
+            TypeError: the model's loss is not a `LatentMixture`.
+        """
+        if not isinstance(self.loss, LatentMixture):
+            raise TypeError(f"loss={type(self.loss).__name__} has no mixture parameters; use LatentMixture")
+        with self._loss_unchanged():
+            n_parameters = 2 * self.network.bank.n_samples * self.loss.n_components
+            self.loss.param_names = [f"-{i}" for i in range(n_parameters)]
+            self.loss.return_params = True
+            self.loss.update_quantile([0.5])
+            table = self.predict(dataset, quantiles=[0.5], **data_module_kwargs)
+        parameters = table[:, -n_parameters:].reshape(-1, self.h, n_parameters // 2, 2)
+        return parameters[..., 0], parameters[..., 1]
+
+
+def _fill_absent_buffers(model: nn.Module, state: dict[str, Tensor], *_: Any) -> None:
+    """Let an artifact of an older version load: a buffer it does not know keeps its default, with a warning."""
+    persistent = model.state_dict()
+    absent = {
+        name: buffer for name, buffer in model.named_buffers() if name in persistent and name not in state
+    }
+    if absent:
+        warnings.warn(f"the checkpoint lacks {sorted(absent)}; they keep their defaults", UserWarning, stacklevel=2)
+        state.update(absent)

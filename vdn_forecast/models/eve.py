@@ -1,0 +1,370 @@
+"""EVE: variational distributional neurons as a NeuralForecast model."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..control import UnitController
+from ..losses import LatentMixture
+from ..neurons import Noise, VariationalStack
+from .base import VariationalModel
+from .checks import check_arguments
+from .encoders import Encoder, flatten_exogenous
+from .heads import Head, mixture_start_bias
+from .network import EVENetwork, NetworkSizes
+from .outputs import build_loss, location_channels, resolve_scaler
+from .presets import PAPER_HOMEO, PAPER_OFF, PAPER_PROJECTION, SMALL, TWIN
+
+
+class EVE(VariationalModel):
+    """Every hidden unit carries a prior, an amortised posterior and a local ELBO (arXiv 2602.18250).
+
+    The forecast is an equal-weight mixture over latent samples and head components with exact quantiles. Source
+    of the terms: `vdn_forecast.neurons` (units), `vdn_forecast.control` (regimes), `LatentMixture` (forecast).
+    Unlisted keywords (`accelerator`, `enable_progress_bar`, ...) go to `pytorch_lightning.Trainer`.
+
+    Args:
+        h: forecast horizon, steps.
+        input_size: look-back L, steps.
+        futr_exog_list, hist_exog_list, stat_exog_list, cat_exog_list, categorical_cardinalities, cat_emb_dim,
+            exclude_insample_y: exogenous columns, as in NeuralForecast.
+        neuron: "variational", or "deterministic" for the twin: z = mu, no sigma, no KL.
+        encoder: "linear", "mlp" or "decomposition" (trend and remainder, as DLinear).
+        decomposition_kernel: odd number of steps of its moving average.
+        hidden_size: size of the context that all units read.
+        activation: of the encoder: "gelu", "relu" or "silu".
+        n_units: N per layer.
+        latent_dim: k latents per unit.
+        depth: layers of neurons; a deeper one reads the samples of the one before.
+        sigma: "amortized" (from the context), "unit" or "scalar".
+        sigma_init, sigma_floor, sigma_ceil: posterior scale at the start, and its limits (floor 0: none).
+        pool: k latents to one number: "mean", "sum" or "sum_sqrtk".
+        emission: "identity", "affine" or "gaussian".
+        learned_prior: N(m_i, s_i^2) learned per unit instead of N(0, 1).
+        head: "mlp", "gated" or "linear"; sees one latent sample at a time.
+        head_size: its width.
+        skip: linear map from look-back to horizon beside the network.
+        dropout, head_dropout, skip_dropout: shares set to zero in training (context, head, skip's look-back).
+        n_components: mixture components per latent sample; None: 4, for the twin 1.
+        base, df: component density: "normal", or "studentt" with `df` in {3, 4, 5, 7, 10}.
+        objective: of `LatentMixture`: "mixture", "elbo", "crps" or weights by name.
+        eval_objective: what validation ranks: "crps", "mixture" or "mse".
+        trajectory: whether the objective scores whole paths.
+        n_latent_samples: S in training; None: 4, for the twin 1. One where `loss` is not a `LatentMixture`.
+        n_predict_samples: S in prediction, from a fixed bank; None: 8, for the twin 1.
+        kl_weight: beta' of (sum over h of the objective + beta' sum_i KL_i) / h; 1 with objective "elbo" is the ELBO.
+        local_weight: weight of the units' local ELBO in the loss.
+        control: "batchnorm", "homeo", "projection" or "off"; None: "batchnorm", for the twin "off".
+        kl_weight_min, kl_weight_max, kl_min, kl_max, thermostat, thermostat_rate, thermostat_gain: thermostat of
+            the KL weights; kl_min, kl_max in nats per latent.
+        band_target, band_shape, band_spread, band_lower, band_upper, band_penalty, band_weight: energy bands.
+        control_warmup, control_ramp, control_every, homeostat_rate, calibration, projection_every,
+            ema_after_rescale: see `ControlSettings`; guard_sigma_floor, guard_sigma_ceil, guard_sigma_kick are
+            its sigma guard.
+        loss: any NeuralForecast training loss; None builds the `LatentMixture`. With another loss training uses
+            one latent sample, and prediction averages raw outputs over the bank: exact for a mean, too narrow
+            for quantile and distribution losses. `LatentMixture` is recommended.
+        valid_loss: as in NeuralForecast.
+        max_steps, learning_rate, weight_decay, batch_size, valid_batch_size, windows_batch_size,
+            inference_windows_batch_size, val_check_steps, num_lr_decays, start_padding_enabled,
+            training_data_availability_threshold, step_size, random_seed, drop_last_loader, alias, optimizer,
+            optimizer_kwargs, lr_scheduler, lr_scheduler_kwargs, dataloader_kwargs: as in NeuralForecast; AdamW
+            with a cosine unless optimizer, lr_scheduler or num_lr_decays say otherwise.
+        patience_checks: stop after so many validation checks without gain (0: never). Needs `val_size`.
+        gradient_clip_val: global gradient norm limit; None for none.
+        scaler_type: "auto", "window" (mean and sqrt(var + floor^2) of the look-back) or a NeuralForecast scaler;
+            "auto" is "window", and "identity" for the Bernoulli distribution.
+
+    Raises:
+        ValueError: an argument outside of what is allowed, by name.
+        TypeError: an unknown keyword.
+    """
+
+    def __init__(
+        self,
+        h: int,
+        input_size: int,
+        futr_exog_list: list[str] | None = None,
+        hist_exog_list: list[str] | None = None,
+        stat_exog_list: list[str] | None = None,
+        cat_exog_list: list[str] | None = None,
+        categorical_cardinalities: dict[str, int] | None = None,
+        cat_emb_dim: str | int = "fastai",
+        exclude_insample_y: bool = False,
+        neuron: str = "variational",
+        encoder: str = "mlp",
+        decomposition_kernel: int = 25,
+        hidden_size: int = 256,
+        activation: str = "gelu",
+        n_units: int = 512,
+        latent_dim: int = 1,
+        depth: int = 1,
+        sigma: str = "amortized",
+        sigma_init: float = 0.3,
+        sigma_floor: float = 1e-4,
+        sigma_ceil: float = 10.0,
+        pool: str = "mean",
+        emission: str = "identity",
+        learned_prior: bool = False,
+        head: str = "mlp",
+        head_size: int = 256,
+        skip: bool = True,
+        dropout: float = 0.3,
+        head_dropout: float = 0.0,
+        skip_dropout: float = 0.0,
+        n_components: int | None = None,
+        base: str = "normal",
+        df: int = 5,
+        objective: str | dict[str, float] = "mixture",
+        eval_objective: str = "crps",
+        trajectory: bool = False,
+        n_latent_samples: int | None = None,
+        n_predict_samples: int | None = None,
+        kl_weight: float = 0.1,
+        local_weight: float = 0.0,
+        control: str | None = None,
+        kl_weight_min: float | None = None,
+        kl_weight_max: float | None = None,
+        kl_min: float = 0.05,
+        kl_max: float = 0.30,
+        thermostat: bool | None = None,
+        thermostat_rate: float = 0.2,
+        thermostat_gain: float = 0.0,
+        band_target: float = 0.03,
+        band_shape: str = "homogeneous",
+        band_spread: float = 8.0,
+        band_lower: float = 0.8,
+        band_upper: float = 1.6,
+        band_penalty: str = "relative",
+        band_weight: float | None = None,
+        control_warmup: int = 200,
+        control_ramp: int = 200,
+        control_every: int = 10,
+        homeostat_rate: float = 0.15,
+        guard_sigma_floor: float = 0.15,
+        guard_sigma_ceil: float = 5.0,
+        guard_sigma_kick: float = 0.02,
+        calibration: bool = False,
+        projection_every: int = 200,
+        ema_after_rescale: str = "exact",
+        loss: nn.Module | None = None,
+        valid_loss: nn.Module | None = None,
+        max_steps: int = 1200,
+        learning_rate: float = 5e-4,
+        weight_decay: float = 1e-2,
+        patience_checks: int = 5,
+        gradient_clip_val: float | None = 1.0,
+        val_check_steps: int = 100,
+        num_lr_decays: int = 0,
+        batch_size: int = 32,
+        valid_batch_size: int | None = None,
+        windows_batch_size: int | None = 256,
+        inference_windows_batch_size: int = 1024,
+        start_padding_enabled: bool = False,
+        training_data_availability_threshold: float | list[float] = 0.0,
+        step_size: int = 1,
+        scaler_type: str = "auto",
+        random_seed: int = 1,
+        drop_last_loader: bool = False,
+        alias: str | None = None,
+        optimizer: type | None = None,
+        optimizer_kwargs: dict[str, Any] | None = None,
+        lr_scheduler: type | None = None,
+        lr_scheduler_kwargs: dict[str, Any] | None = None,
+        dataloader_kwargs: dict[str, Any] | None = None,
+        **trainer_kwargs: Any,
+    ) -> None:
+        arguments = {
+            name: value
+            for name, value in locals().items()
+            if name not in ("self", "__class__", "trainer_kwargs")
+        }
+        check_arguments(arguments, trainer_kwargs)
+        deterministic = neuron == "deterministic"
+        n_components = n_components or (1 if deterministic else 4)
+        n_latent_samples = n_latent_samples or (1 if deterministic else 4)
+        n_predict_samples = n_predict_samples or (1 if deterministic else 8)
+        control = control or ("off" if deterministic else "batchnorm")
+        if deterministic and (n_latent_samples, n_predict_samples) != (1, 1):
+            raise ValueError("neuron='deterministic' has no noise; n_latent_samples and n_predict_samples must be 1")
+        if deterministic and control not in ("off", "batchnorm"):
+            raise ValueError(f"control={control!r} is not allowed with neuron='deterministic'; use 'off'")
+        loss = build_loss(
+            loss,
+            n_samples=n_latent_samples,
+            n_predict_samples=n_predict_samples,
+            n_components=n_components,
+            base=base,
+            df=df,
+            objective=objective,
+            eval_objective=eval_objective,
+            trajectory=trajectory,
+        )
+        scaler_type = resolve_scaler(scaler_type, loss)
+        super().__init__(
+            h=h,
+            input_size=input_size,
+            loss=loss,
+            valid_loss=valid_loss,
+            learning_rate=learning_rate,
+            max_steps=max_steps,
+            val_check_steps=val_check_steps,
+            batch_size=batch_size,
+            valid_batch_size=valid_batch_size,
+            windows_batch_size=windows_batch_size,
+            inference_windows_batch_size=inference_windows_batch_size,
+            start_padding_enabled=start_padding_enabled,
+            training_data_availability_threshold=training_data_availability_threshold,
+            step_size=step_size,
+            num_lr_decays=num_lr_decays,
+            scaler_type="identity" if scaler_type == "window" else scaler_type,
+            futr_exog_list=futr_exog_list,
+            hist_exog_list=hist_exog_list,
+            stat_exog_list=stat_exog_list,
+            cat_exog_list=cat_exog_list,
+            categorical_cardinalities=categorical_cardinalities,
+            cat_emb_dim=cat_emb_dim,
+            exclude_insample_y=exclude_insample_y,
+            drop_last_loader=drop_last_loader,
+            random_seed=random_seed,
+            alias=alias,
+            optimizer=optimizer,
+            optimizer_kwargs=optimizer_kwargs,
+            lr_scheduler=lr_scheduler,
+            lr_scheduler_kwargs=lr_scheduler_kwargs,
+            dataloader_kwargs=dataloader_kwargs,
+            gradient_clip_val=gradient_clip_val,
+            **trainer_kwargs,
+        )
+        self.is_mixture = isinstance(self.loss, LatentMixture)
+        self.n_latent_samples = n_latent_samples if self.is_mixture else 1
+        n_outputs = 2 * self.loss.n_components if self.is_mixture else self.loss.outputsize_multiplier
+        sizes = NetworkSizes(
+            input_size=input_size,
+            h=h,
+            n_extra=self.hist_exog_size * input_size + self.futr_exog_size * (input_size + h) + self.stat_exog_size,
+            n_outputs=n_outputs,
+            location_channels=location_channels(self.loss),
+        )
+        stack = VariationalStack(
+            hidden_size,
+            n_units,
+            latent_dim,
+            depth=depth,
+            learned_prior=learned_prior,
+            sigma=sigma,
+            sigma_init=sigma_init,
+            sigma_floor=sigma_floor,
+            sigma_ceil=sigma_ceil,
+            pool=pool,
+            emission=emission,
+            deterministic=deterministic,
+        )
+        start = mixture_start_bias(h, self.loss.n_components) if self.is_mixture else None
+        self.network = EVENetwork(
+            sizes,
+            Encoder(input_size, sizes.n_extra, hidden_size, encoder, activation, dropout, decomposition_kernel),
+            stack,
+            Head(n_units, h, n_outputs, head, head_size, head_dropout, start),
+            stack.noise_bank(n_predict_samples, seed=random_seed),
+            skip,
+            skip_dropout,
+        )
+        self.controllers = nn.ModuleList(
+            UnitController(
+                n_units,
+                latent_dim,
+                control=control,
+                kl_weight=kl_weight,
+                kl_weight_min=kl_weight_min,
+                kl_weight_max=kl_weight_max,
+                kl_min=kl_min,
+                kl_max=kl_max,
+                thermostat=thermostat,
+                thermostat_rate=thermostat_rate,
+                thermostat_gain=thermostat_gain,
+                band_target=band_target,
+                band_shape=band_shape,
+                band_spread=band_spread,
+                band_lower=band_lower,
+                band_upper=band_upper,
+                band_penalty=band_penalty,
+                band_weight=band_weight,
+                control_warmup=control_warmup,
+                control_ramp=control_ramp,
+                control_every=control_every,
+                homeostat_rate=homeostat_rate,
+                sigma_floor=guard_sigma_floor,
+                sigma_ceil=guard_sigma_ceil,
+                sigma_kick=guard_sigma_kick,
+                calibration=calibration,
+                projection_every=projection_every,
+                ema_after_rescale=ema_after_rescale,
+            )
+            for _ in range(depth)
+        )
+        for controller, layer in zip(self._controllers(), stack.layers, strict=True):
+            controller.attach(layer)
+        self._finish_init(scaler_type, patience_checks, weight_decay, local_weight)
+
+    def forward(self, windows_batch: dict[str, Tensor | None]) -> Tensor:
+        """Raw forecast parameters of one batch of windows, [B, h, outputs].
+
+        With a `LatentMixture`, the first half of the last axis are locations, the second raw scales, each ordered
+        by latent sample, then component. Noise is fresh within `training_step` and the fixed bank elsewhere.
+        """
+        y, mask = windows_batch["insample_y"], windows_batch["insample_mask"]
+        assert y is not None
+        assert mask is not None
+        y = y.reshape(-1, self.input_size)  # [B, L]
+        seen = mask.reshape(y.shape) > 0
+        y = torch.where(seen, y, 0.0)  # padding is not zero after scaling
+        hist = windows_batch["hist_exog"]
+        if hist is not None:
+            hist = torch.where(seen.unsqueeze(-1), hist, 0.0)  # [B, L, X]
+        extra = flatten_exogenous(hist, windows_batch["futr_exog"], windows_batch["stat_exog"])
+        weights = seen.any(1).to(y.dtype)  # [B]
+        self.network.train(self._sampling)
+        raw, self._states = self.network(y, extra, self._noise(len(y)), weights)
+        self._window_weights = weights
+        if not self.is_mixture:
+            return raw.mean(1)  # [B, h, outputs]
+        loc, scale = raw.chunk(2, dim=-1)  # [B, S, h, M] each
+        return torch.cat([part.transpose(1, 2).flatten(2) for part in (loc, scale)], dim=-1)  # [B, h, 2 S M]
+
+    def _noise(self, n_windows: int) -> Noise | None:
+        if self.stack.layers[0].deterministic:
+            return None
+        bank = self.network.bank
+        if not self._sampling:
+            return bank()
+        s = self.n_latent_samples
+        return bank.training_noise(n_windows, s, antithetic=s % 2 == 0)
+
+    # ------------------------------------------------------------------ presets
+
+    @classmethod
+    def small(cls, h: int, input_size: int, **overrides: Any) -> "EVE":
+        """A narrow EVE for slow machines."""
+        return cls(h=h, input_size=input_size, **{**SMALL, **overrides})
+
+    @classmethod
+    def twin(cls, h: int, input_size: int, **overrides: Any) -> "EVE":
+        """The deterministic twin T1: the same network with sigma -> 0, no KL, one Gaussian."""
+        return cls(h=h, input_size=input_size, **{**TWIN, **overrides})
+
+    @classmethod
+    def paper_homeo(cls, h: int, input_size: int, **overrides: Any) -> "EVE":
+        """The paper's network under its homeostat, thermostat and calibration."""
+        return cls(h=h, input_size=input_size, **{**PAPER_HOMEO, "kl_weight": 1e-3 * h, **overrides})
+
+    @classmethod
+    def paper_off(cls, h: int, input_size: int, **overrides: Any) -> "EVE":
+        """The paper's network with penalty, thermostat and calibration but no rescaling."""
+        return cls(h=h, input_size=input_size, **{**PAPER_OFF, "kl_weight": 1e-3 * h, **overrides})
+
+    @classmethod
+    def paper_projection(cls, h: int, input_size: int, **overrides: Any) -> "EVE":
+        """The paper's network with periodic projection into the band."""
+        return cls(h=h, input_size=input_size, **{**PAPER_PROJECTION, "kl_weight": 1e-3 * h, **overrides})

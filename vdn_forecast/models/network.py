@@ -1,0 +1,87 @@
+"""The EVE network in plain torch: encoder, stacked variational neurons, sample-wise head, linear skip."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from ..neurons import Noise, NoiseBank, UnitState, VariationalStack
+from .encoders import Encoder
+from .heads import Head
+
+
+@dataclass(frozen=True)
+class NetworkSizes:
+    """What the host decides: look-back, horizon, exogenous features, numbers per forecast step.
+
+    Attributes:
+        input_size: L.
+        h: horizon.
+        n_extra: exogenous features, flattened over time.
+        n_outputs: numbers per horizon step and latent sample.
+        location_channels: how many of them, from which on, are locations: the linear skip is added there.
+    """
+
+    input_size: int
+    h: int
+    n_extra: int
+    n_outputs: int
+    location_channels: tuple[int, int]
+
+
+class EVENetwork(nn.Module):
+    """Encoder -> variational stack -> head, plus a linear skip from look-back to horizon.
+
+    Args:
+        sizes: see `NetworkSizes`.
+        stack: the neurons; its `in_features` is `encoder`'s output size.
+        encoder: look-back and exogenous features to the context.
+        head: activations to raw outputs.
+        bank: noise of prediction, shared by all windows.
+        skip: whether the linear skip exists.
+        skip_dropout: share of the look-back hidden from the skip in training.
+    """
+
+    def __init__(
+        self,
+        sizes: NetworkSizes,
+        encoder: Encoder,
+        stack: VariationalStack,
+        head: Head,
+        bank: NoiseBank,
+        skip: bool = True,
+        skip_dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.encoder, self.stack, self.head, self.bank = encoder, stack, head, bank
+        self.skip = nn.Linear(sizes.input_size, sizes.h) if skip else None
+        self.skip_dropout = nn.Dropout(skip_dropout)
+
+    def forward(
+        self, y: Tensor, extra: Tensor | None, noise: Noise | None, weights: Tensor | None = None
+    ) -> tuple[Tensor, list[UnitState]]:
+        """Raw outputs of every latent sample, and the units' states.
+
+        Args:
+            y: standardised look-back, zero where masked, [B, L].
+            extra: exogenous features, [B, n_extra], or None.
+            noise: of every layer; None for posterior means (S = 1).
+            weights: [B] of 0/1, windows that count in batch statistics.
+
+        Returns:
+            [B, S, h, n_outputs], one `UnitState` per layer.
+        """
+        activation, states = self.stack(self.encoder(y, extra), noise, weights)
+        raw = self.head(activation)  # [B, S, h, n_outputs]
+        if self.skip is not None:
+            base = self.skip(self.skip_dropout(y))[:, None, :, None]  # [B, 1, h, 1]
+            first, last = self.sizes.location_channels
+            if (first, last) == (0, self.sizes.n_outputs):
+                raw = raw + base
+            else:
+                before, location, after = raw.split([first, last - first, self.sizes.n_outputs - last], dim=-1)
+                raw = torch.cat([before, location + base, after], dim=-1)
+        return raw, states
+
+
