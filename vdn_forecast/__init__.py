@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ._compat import register_models
+from .frames import check_frame
 from .losses import LatentMixture
 from .models import EVE
 
@@ -29,4 +30,4 @@ def load(path: str | Path, **kwargs: Any) -> Any:
     return NeuralForecast.load(str(path), **kwargs)
 
 
-__all__ = ["EVE", "LatentMixture", "__version__", "load"]
+__all__ = ["EVE", "LatentMixture", "__version__", "check_frame", "load"]

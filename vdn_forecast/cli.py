@@ -1,6 +1,7 @@
 """The console script `vdn-forecast`; every command is one documented Python call. Imports are lazy."""
 
 import argparse
+import os
 from collections.abc import Sequence
 
 
@@ -20,14 +21,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo = commands.add_parser("demo", help="EVE, its twin and NeuralForecast's models side by side")
     demo.add_argument("--data", help="benchmark data folder (default: VDN_DATA_DIR; without: AirPassengers)")
     demo.add_argument("--out", default="runs", help="where results go (default: runs)")
+    benchmark = commands.add_parser("benchmark", help="run a suite of models under a protocol")
+    actions = benchmark.add_subparsers(dest="action", required=True)
+    run = actions.add_parser("run", help="run what is missing of a suite")
+    run.add_argument("suite", help="YAML file, see configs/benchmarks")
+    run.add_argument("--data", help="benchmark data folder (default: VDN_DATA_DIR)")
+    run.add_argument("--out", default="runs", help="folder of the results (default: runs)")
+    run.add_argument("--only", nargs="+", metavar="DATASET", help="these datasets of the suite (default: all)")
+    for command in (demo, run):
+        command.add_argument("--threads", type=int, help="torch threads (default: torch's choice)")
     chosen = parser.parse_args(arguments)
+    _prepare(chosen.threads)
     if chosen.command == "demo":
-        from .evaluation.allocator import keep_memory
         from .evaluation.demo import demo as run_demo
 
-        keep_memory()
         run_demo(chosen.data, chosen.out)
+    else:
+        from .evaluation.runner import Runner
+        from .evaluation.suites import read_suite
+
+        command = f"vdn-forecast benchmark run {chosen.suite}"
+        Runner(read_suite(chosen.suite), chosen.out, chosen.data, command).run(chosen.only)
     return 0
+
+
+def _prepare(threads: int | None) -> None:
+    """Settings of a process of our own: idle threads sleep, freed memory stays."""
+    # spinning threads take the cores from each other; must stand before torch is imported
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    import torch
+
+    from .evaluation.allocator import keep_memory
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    keep_memory()
 
 
 if __name__ == "__main__":

@@ -99,4 +99,6 @@ class Recorder(Callback):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.losses.append(float(outputs["loss"]))
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         self.last = state(pl_module)

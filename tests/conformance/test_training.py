@@ -72,7 +72,13 @@ def revalidated(nf: NeuralForecast, model) -> float:
 def test_best_weights_are_restored(make, y_panel, loss, control):
     """A learning rate that spoils the later steps: the kept weights give the best value seen."""
     model = make(
-        loss=LOSSES[loss](), control=control, learning_rate=2.0, max_steps=12, val_check_steps=2, patience_checks=0
+        loss=LOSSES[loss](),
+        control=control,
+        optimizer=torch.optim.Adam,  # without a schedule
+        learning_rate=1.0,
+        max_steps=20,
+        val_check_steps=2,
+        patience_checks=0,
     )
     nf = fitted(model, df=y_panel)
     trained = nf.models[0]

@@ -86,6 +86,7 @@ class GatherWindows(BaseModel):
     """
 
     _windows_source: WindowSource | None = None
+    valid_windows: int | None = None
 
     @contextmanager
     def gather_windows(self, dataset: Any, dense: bool = False) -> Iterator[Any]:
@@ -127,10 +128,17 @@ class GatherWindows(BaseModel):
             view,
             None if static is None else RepeatedRows(static, view.per_series),
             batch.get("static_cols"),
-            torch.arange(len(view), device=ids.device),
+            self._chosen_windows(len(view), step).to(ids.device),
             None,
             batch["temporal_cols"],
         )
+
+    def _chosen_windows(self, n: int, step: str) -> Tensor:
+        """Indices of the windows to score: all, or `valid_windows` evenly spaced ones in validation."""
+        limit = self.valid_windows
+        if step != "val" or limit is None or n <= limit:
+            return torch.arange(n)
+        return torch.linspace(0, n - 1, limit, dtype=torch.float64).round().long()
 
     def _training_windows(
         self, source: WindowSource, series: Tensor, batch: dict[str, Any], dtype: torch.dtype

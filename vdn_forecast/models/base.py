@@ -11,15 +11,14 @@ import torch
 from neuralforecast.tsdataset import TimeSeriesDataset
 from torch import Tensor, nn
 
-from .._compat import FlooredNorm, GatherWindows, window_batches
-from ..control import MeanBatchNorm, UnitController, reestimate
+from .._compat import FlooredNorm, GatherWindows
+from ..control import UnitController
 from ..losses import LatentMixture
-from ..neurons import UnitState, VariationalStack
-from .checks import check_dataset
-from .paths import noise_correlation, simulate_paths
+from ..neurons import UnitState, VariationalLayer, VariationalStack
+from .checks import check_dataset, without_gaps
+from .paths import simulate_paths
+from .settling import settle
 
-SETTLING_WINDOWS = 4096  # train windows behind the batch-norm statistics of the restored weights
-CORRELATION_WINDOWS = 512  # windows behind the correlation of path noise
 
 
 class VariationalModel(GatherWindows):
@@ -63,11 +62,11 @@ class VariationalModel(GatherWindows):
         self._rng_state: Tensor | None = None
 
     @property
-    def stack(self) -> VariationalStack:
-        """The layers of variational neurons."""
+    def layers(self) -> list[VariationalLayer]:
+        """The layers of variational neurons, first to last."""
         stack = self.network.stack
         assert isinstance(stack, VariationalStack)
-        return stack
+        return [layer for layer in stack.layers if isinstance(layer, VariationalLayer)]
 
     # ------------------------------------------------------------------ training
 
@@ -91,7 +90,7 @@ class VariationalModel(GatherWindows):
                 stacklevel=2,
             )
         try:
-            with self.gather_windows(dataset) as indexed:
+            with self.gather_windows(without_gaps(dataset)) as indexed:
                 model = super().fit(indexed, val_size, test_size, random_seed, distributed_config)
         finally:
             self._clear_fit()
@@ -146,7 +145,7 @@ class VariationalModel(GatherWindows):
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Let the controllers act, after the optimiser."""
         optimizer = self.optimizers(use_pl_optimizer=False)
-        for controller, layer in zip(self._controllers(), self.stack.layers, strict=True):
+        for controller, layer in zip(self._controllers(), self.layers, strict=True):
             controller.update(layer, optimizer)
 
     def configure_optimizers(self) -> Any:
@@ -189,47 +188,9 @@ class VariationalModel(GatherWindows):
             self.load_state_dict(self._best_state)
             self.best_value.copy_(best)
             self._best_state = None
-        self._settle()
-
-    def _settle(self) -> None:
-        """Estimate anew what depends on the final weights: batch-norm statistics, correlation of path noise."""
         dataset = self.trainer.datamodule.dataset  # type: ignore[attr-defined]
-        if not isinstance(dataset, TimeSeriesDataset):
-            return
-        norms = [
-            layer.mu_transform for layer in self.stack.layers if isinstance(layer.mu_transform, MeanBatchNorm)
-        ]
-        mode = self.training
-        self.eval()
-        with torch.no_grad():
-            reestimate(norms, lambda: self._pass_train_windows(dataset))
-            if isinstance(self.loss, LatentMixture):
-                self.path_correlation.fill_(noise_correlation(self._mixtures(dataset), self.loss))
-        self.train(mode)
-        self._states, self._window_weights = [], None
-
-    def _pass_train_windows(self, dataset: TimeSeriesDataset) -> None:
-        generator = torch.Generator().manual_seed(self.random_seed)
-        for batch in window_batches(
-            self, dataset, "train", batch_size=512, n_windows=SETTLING_WINDOWS, generator=generator
-        ):
-            self(batch["windows_batch"])
-
-    def _mixtures(self, dataset: TimeSeriesDataset) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """y, mask, locations and scales of some validation windows, or train windows without validation."""
-        generator = torch.Generator().manual_seed(self.random_seed)
-        batches = window_batches(
-            self,
-            dataset,
-            "val" if self.val_size > 0 else "train",
-            batch_size=128,
-            n_windows=CORRELATION_WINDOWS,
-            generator=generator,
-        )
-        for batch in batches:
-            output = self.loss.domain_map(self(batch["windows_batch"]))
-            loc, scale = self.loss.scale_decouple(output=output, loc=batch["loc"], scale=batch["scale"])
-            yield batch["y"].squeeze(-1), batch["mask"].squeeze(-1), loc.squeeze(2), scale.squeeze(2)
+        if isinstance(dataset, TimeSeriesDataset):
+            settle(self, dataset)
 
     def _keep_rng(self) -> None:
         self._rng_state = torch.get_rng_state()
@@ -257,7 +218,7 @@ class VariationalModel(GatherWindows):
         """
         beyond = h is not None and h > self.h  # NeuralForecast then feeds medians back into a dense batch
         try:
-            with self._loss_unchanged(), self.gather_windows(dataset, dense=beyond) as indexed:
+            with self._loss_unchanged(), self.gather_windows(without_gaps(dataset), dense=beyond) as indexed:
                 return super().predict(
                     indexed,
                     test_size=test_size,

@@ -1,5 +1,6 @@
 """Bad arguments and bad data, refused by name before any training."""
 
+import copy
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +10,7 @@ from neuralforecast.tsdataset import TimeSeriesDataset
 
 from .._compat import base_argument_names, check_encodable, trainer_argument_names
 from ..neurons.checks import require_choice, require_int, require_range
-from .encoders import ACTIVATIONS, ENCODERS
+from .encoders import ACTIVATIONS, ANCHORS, ENCODERS
 from .heads import HEADS
 
 NEURONS = ("variational", "deterministic")
@@ -41,8 +42,9 @@ def check_arguments(arguments: Mapping[str, Any], trainer_kwargs: Mapping[str, A
     for name in ("n_latent_samples", "n_predict_samples", "n_components"):
         if arguments[name] is not None:
             require_int(name, arguments[name], 1)
-    if arguments["windows_batch_size"] is not None:
-        require_int("windows_batch_size", arguments["windows_batch_size"], 1)
+    for name in ("windows_batch_size", "valid_windows"):
+        if arguments[name] is not None:
+            require_int(name, arguments[name], 1)
     require_int("patience_checks", arguments["patience_checks"], 0)
     require_int("random_seed", arguments["random_seed"], 0)
     if arguments["decomposition_kernel"] % 2 == 0:
@@ -50,6 +52,7 @@ def check_arguments(arguments: Mapping[str, Any], trainer_kwargs: Mapping[str, A
     require_choice("neuron", arguments["neuron"], NEURONS)
     require_choice("encoder", arguments["encoder"], ENCODERS)
     require_choice("activation", arguments["activation"], ACTIVATIONS)
+    require_choice("anchor", arguments["anchor"], ANCHORS)
     require_choice("head", arguments["head"], HEADS)
     require_choice("scaler_type", arguments["scaler_type"], (*SCALERS, "auto"))
     for name in ("dropout", "head_dropout", "skip_dropout"):
@@ -99,3 +102,16 @@ def check_dataset(
                 f"y is {kind} in {len(rows)} available rows (first: row {int(rows[0])} of the sorted panel); "
                 "fill them and set available_mask to 0 there"
             )
+
+
+def without_gaps(dataset: Any) -> Any:
+    """The same data with 0 where a masked row holds NaN or an infinity: 0 times NaN would survive in a loss."""
+    if type(dataset) is not TimeSeriesDataset:
+        return dataset
+    masked = dataset.temporal[:, dataset.temporal_cols.get_loc("available_mask")] == 0  # [R]
+    gaps = masked.unsqueeze(1) & ~torch.isfinite(dataset.temporal)  # [R, C]
+    if not bool(gaps.any()):
+        return dataset
+    filled = copy.copy(dataset)
+    filled.temporal = dataset.temporal.masked_fill(gaps, 0.0)
+    return filled

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "relu": F.relu, "silu": F.silu}
+ANCHORS = ("last", "mean")
 ENCODERS = ("linear", "mlp", "decomposition")
 
 
@@ -75,3 +76,19 @@ def flatten_exogenous(*streams: Tensor | None) -> Tensor | None:
     """Exogenous streams, [B, T, X] or [B, X] each, as one table [B, features]; None where there are none."""
     present = [stream.flatten(1) for stream in streams if stream is not None]
     return torch.cat(present, dim=1) if present else None
+
+
+def last_observed(y: Tensor, seen: Tensor) -> Tensor:
+    """The last observed value of each window, 0 where there is none.
+
+    Args:
+        y: [B, L].
+        seen: [B, L] bool.
+
+    Returns:
+        [B, 1].
+    """
+    steps = torch.arange(1, y.shape[1] + 1, device=y.device)
+    position = (seen * steps).amax(1, keepdim=True)  # [B, 1], 0 for none
+    value = y.gather(1, (position - 1).clamp(min=0))
+    return torch.where(position > 0, value, 0.0)

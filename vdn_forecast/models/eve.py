@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from ..control import UnitController
 from ..losses import LatentMixture
 from ..neurons import Noise, VariationalStack
+from .arguments import CONTROL_ARGUMENTS, GUARD_ARGUMENTS, HOST_ARGUMENTS
 from .base import VariationalModel
 from .checks import check_arguments
-from .encoders import Encoder, flatten_exogenous
+from .encoders import Encoder, flatten_exogenous, last_observed
 from .heads import Head, mixture_start_bias
 from .network import EVENetwork, NetworkSizes
 from .outputs import build_loss, location_channels, resolve_scaler
@@ -45,14 +46,15 @@ class EVE(VariationalModel):
         head: "mlp", "gated" or "linear"; sees one latent sample at a time.
         head_size: its width.
         skip: linear map from look-back to horizon beside the network.
+        anchor: level that look-back and locations are relative to: "last" observed value, or the window's "mean".
         dropout, head_dropout, skip_dropout: shares set to zero in training (context, head, skip's look-back).
         n_components: mixture components per latent sample; None: 4, for the twin 1.
         base, df: component density: "normal", or "studentt" with `df` in {3, 4, 5, 7, 10}.
         objective: of `LatentMixture`: "mixture", "elbo", "crps" or weights by name.
         eval_objective: what validation ranks: "crps", "mixture" or "mse".
         trajectory: whether the objective scores whole paths.
-        n_latent_samples: S in training; None: 4, for the twin 1. One where `loss` is not a `LatentMixture`.
-        n_predict_samples: S in prediction, from a fixed bank; None: 8, for the twin 1.
+        n_latent_samples: S in training; None: the `LatentMixture`'s, else 2, for the twin 1. One with any other `loss`.
+        n_predict_samples: S in prediction, from a fixed bank; None: 4, for the twin 1.
         kl_weight: beta' of (sum over h of the objective + beta' sum_i KL_i) / h; 1 with objective "elbo" is the ELBO.
         local_weight: weight of the units' local ELBO in the loss.
         control: "batchnorm", "homeo", "projection" or "off"; None: "batchnorm", for the twin "off".
@@ -72,6 +74,8 @@ class EVE(VariationalModel):
             optimizer_kwargs, lr_scheduler, lr_scheduler_kwargs, dataloader_kwargs: as in NeuralForecast; AdamW
             with a cosine unless optimizer, lr_scheduler or num_lr_decays say otherwise.
         patience_checks: stop after so many validation checks without gain (0: never). Needs `val_size`.
+        valid_windows: at most so many windows, evenly spaced over series and time, are scored per validation check;
+            None for all, as NeuralForecast's models do.
         gradient_clip_val: global gradient norm limit; None for none.
         scaler_type: "auto", "window" (mean and sqrt(var + floor^2) of the look-back) or a NeuralForecast scaler;
             "auto" is "window", and "identity" for the Bernoulli distribution.
@@ -110,6 +114,7 @@ class EVE(VariationalModel):
         head: str = "mlp",
         head_size: int = 256,
         skip: bool = True,
+        anchor: str = "last",
         dropout: float = 0.3,
         head_dropout: float = 0.0,
         skip_dropout: float = 0.0,
@@ -121,7 +126,7 @@ class EVE(VariationalModel):
         trajectory: bool = False,
         n_latent_samples: int | None = None,
         n_predict_samples: int | None = None,
-        kl_weight: float = 0.1,
+        kl_weight: float = 0.01,
         local_weight: float = 0.0,
         control: str | None = None,
         kl_weight_min: float | None = None,
@@ -131,7 +136,7 @@ class EVE(VariationalModel):
         thermostat: bool | None = None,
         thermostat_rate: float = 0.2,
         thermostat_gain: float = 0.0,
-        band_target: float = 0.03,
+        band_target: float = 1.0,
         band_shape: str = "homogeneous",
         band_spread: float = 8.0,
         band_lower: float = 0.8,
@@ -153,9 +158,10 @@ class EVE(VariationalModel):
         max_steps: int = 1200,
         learning_rate: float = 5e-4,
         weight_decay: float = 1e-2,
-        patience_checks: int = 5,
+        patience_checks: int = 6,
         gradient_clip_val: float | None = 1.0,
-        val_check_steps: int = 100,
+        val_check_steps: int = 50,
+        valid_windows: int | None = 4096,
         num_lr_decays: int = 0,
         batch_size: int = 32,
         valid_batch_size: int | None = None,
@@ -183,8 +189,8 @@ class EVE(VariationalModel):
         check_arguments(arguments, trainer_kwargs)
         deterministic = neuron == "deterministic"
         n_components = n_components or (1 if deterministic else 4)
-        n_latent_samples = n_latent_samples or (1 if deterministic else 4)
-        n_predict_samples = n_predict_samples or (1 if deterministic else 8)
+        n_latent_samples = n_latent_samples or (1 if deterministic else getattr(loss, "n_samples", 2))
+        n_predict_samples = n_predict_samples or (1 if deterministic else 4)
         control = control or ("off" if deterministic else "batchnorm")
         if deterministic and (n_latent_samples, n_predict_samples) != (1, 1):
             raise ValueError("neuron='deterministic' has no noise; n_latent_samples and n_predict_samples must be 1")
@@ -203,40 +209,12 @@ class EVE(VariationalModel):
         )
         scaler_type = resolve_scaler(scaler_type, loss)
         super().__init__(
-            h=h,
-            input_size=input_size,
             loss=loss,
-            valid_loss=valid_loss,
-            learning_rate=learning_rate,
-            max_steps=max_steps,
-            val_check_steps=val_check_steps,
-            batch_size=batch_size,
-            valid_batch_size=valid_batch_size,
-            windows_batch_size=windows_batch_size,
-            inference_windows_batch_size=inference_windows_batch_size,
-            start_padding_enabled=start_padding_enabled,
-            training_data_availability_threshold=training_data_availability_threshold,
-            step_size=step_size,
-            num_lr_decays=num_lr_decays,
             scaler_type="identity" if scaler_type == "window" else scaler_type,
-            futr_exog_list=futr_exog_list,
-            hist_exog_list=hist_exog_list,
-            stat_exog_list=stat_exog_list,
-            cat_exog_list=cat_exog_list,
-            categorical_cardinalities=categorical_cardinalities,
-            cat_emb_dim=cat_emb_dim,
-            exclude_insample_y=exclude_insample_y,
-            drop_last_loader=drop_last_loader,
-            random_seed=random_seed,
-            alias=alias,
-            optimizer=optimizer,
-            optimizer_kwargs=optimizer_kwargs,
-            lr_scheduler=lr_scheduler,
-            lr_scheduler_kwargs=lr_scheduler_kwargs,
-            dataloader_kwargs=dataloader_kwargs,
-            gradient_clip_val=gradient_clip_val,
+            **{name: arguments[name] for name in HOST_ARGUMENTS},
             **trainer_kwargs,
         )
+        self.anchor, self.valid_windows = anchor, valid_windows
         self.is_mixture = isinstance(self.loss, LatentMixture)
         self.n_latent_samples = n_latent_samples if self.is_mixture else 1
         n_outputs = 2 * self.loss.n_components if self.is_mixture else self.loss.outputsize_multiplier
@@ -271,40 +249,12 @@ class EVE(VariationalModel):
             skip,
             skip_dropout,
         )
+        settings = {name: arguments[name] for name in CONTROL_ARGUMENTS}
+        guard = {name.removeprefix("guard_"): arguments[name] for name in GUARD_ARGUMENTS}
         self.controllers = nn.ModuleList(
-            UnitController(
-                n_units,
-                latent_dim,
-                control=control,
-                kl_weight=kl_weight,
-                kl_weight_min=kl_weight_min,
-                kl_weight_max=kl_weight_max,
-                kl_min=kl_min,
-                kl_max=kl_max,
-                thermostat=thermostat,
-                thermostat_rate=thermostat_rate,
-                thermostat_gain=thermostat_gain,
-                band_target=band_target,
-                band_shape=band_shape,
-                band_spread=band_spread,
-                band_lower=band_lower,
-                band_upper=band_upper,
-                band_penalty=band_penalty,
-                band_weight=band_weight,
-                control_warmup=control_warmup,
-                control_ramp=control_ramp,
-                control_every=control_every,
-                homeostat_rate=homeostat_rate,
-                sigma_floor=guard_sigma_floor,
-                sigma_ceil=guard_sigma_ceil,
-                sigma_kick=guard_sigma_kick,
-                calibration=calibration,
-                projection_every=projection_every,
-                ema_after_rescale=ema_after_rescale,
-            )
-            for _ in range(depth)
+            UnitController(n_units, latent_dim, control=control, **settings, **guard) for _ in range(depth)
         )
-        for controller, layer in zip(self._controllers(), stack.layers, strict=True):
+        for controller, layer in zip(self._controllers(), self.layers, strict=True):
             controller.attach(layer)
         self._finish_init(scaler_type, patience_checks, weight_decay, local_weight)
 
@@ -319,14 +269,15 @@ class EVE(VariationalModel):
         assert mask is not None
         y = y.reshape(-1, self.input_size)  # [B, L]
         seen = mask.reshape(y.shape) > 0
-        y = torch.where(seen, y, 0.0)  # padding is not zero after scaling
+        level = last_observed(y, seen) if self.anchor == "last" else None  # [B, 1]
+        y = torch.where(seen, y if level is None else y - level, 0.0)  # padding is not zero after scaling
         hist = windows_batch["hist_exog"]
         if hist is not None:
             hist = torch.where(seen.unsqueeze(-1), hist, 0.0)  # [B, L, X]
         extra = flatten_exogenous(hist, windows_batch["futr_exog"], windows_batch["stat_exog"])
         weights = seen.any(1).to(y.dtype)  # [B]
         self.network.train(self._sampling)
-        raw, self._states = self.network(y, extra, self._noise(len(y)), weights)
+        raw, self._states = self.network(y, extra, self._noise(len(y)), weights, level)
         self._window_weights = weights
         if not self.is_mixture:
             return raw.mean(1)  # [B, h, outputs]
@@ -334,7 +285,7 @@ class EVE(VariationalModel):
         return torch.cat([part.transpose(1, 2).flatten(2) for part in (loc, scale)], dim=-1)  # [B, h, 2 S M]
 
     def _noise(self, n_windows: int) -> Noise | None:
-        if self.stack.layers[0].deterministic:
+        if self.layers[0].deterministic:
             return None
         bank = self.network.bank
         if not self._sampling:

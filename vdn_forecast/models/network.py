@@ -56,10 +56,18 @@ class EVENetwork(nn.Module):
         self.sizes = sizes
         self.encoder, self.stack, self.head, self.bank = encoder, stack, head, bank
         self.skip = nn.Linear(sizes.input_size, sizes.h) if skip else None
+        if self.skip is not None:  # starts at the window's mean: a random map would have to be unlearned first
+            nn.init.zeros_(self.skip.weight)
+            nn.init.zeros_(self.skip.bias)
         self.skip_dropout = nn.Dropout(skip_dropout)
 
     def forward(
-        self, y: Tensor, extra: Tensor | None, noise: Noise | None, weights: Tensor | None = None
+        self,
+        y: Tensor,
+        extra: Tensor | None,
+        noise: Noise | None,
+        weights: Tensor | None = None,
+        anchor: Tensor | None = None,
     ) -> tuple[Tensor, list[UnitState]]:
         """Raw outputs of every latent sample, and the units' states.
 
@@ -68,20 +76,20 @@ class EVENetwork(nn.Module):
             extra: exogenous features, [B, n_extra], or None.
             noise: of every layer; None for posterior means (S = 1).
             weights: [B] of 0/1, windows that count in batch statistics.
+            anchor: [B, 1], what was taken off the look-back; locations get it back.
 
         Returns:
             [B, S, h, n_outputs], one `UnitState` per layer.
         """
         activation, states = self.stack(self.encoder(y, extra), noise, weights)
         raw = self.head(activation)  # [B, S, h, n_outputs]
+        base = None if anchor is None else anchor.unsqueeze(-1).unsqueeze(-1)  # [B, 1, 1, 1]
         if self.skip is not None:
-            base = self.skip(self.skip_dropout(y))[:, None, :, None]  # [B, 1, h, 1]
+            ahead = self.skip(self.skip_dropout(y))[:, None, :, None]  # [B, 1, h, 1]
+            base = ahead if base is None else ahead + base
+        if base is not None:
             first, last = self.sizes.location_channels
-            if (first, last) == (0, self.sizes.n_outputs):
-                raw = raw + base
-            else:
-                before, location, after = raw.split([first, last - first, self.sizes.n_outputs - last], dim=-1)
-                raw = torch.cat([before, location + base, after], dim=-1)
+            raw[..., first:last] += base
         return raw, states
 
 

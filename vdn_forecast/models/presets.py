@@ -19,6 +19,7 @@ _PAPER: dict[str, Any] = {
     "sigma_ceil": 10.0,
     "head": "linear",
     "skip": False,
+    "anchor": "mean",
     "dropout": 0.0,
     "scaler_type": "identity",
     "band_target": 0.03,

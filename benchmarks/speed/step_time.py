@@ -1,0 +1,120 @@
+"""Wall time of one training step, loader included, models in turn A B A B in one process.
+
+    python benchmarks/speed/step_time.py --rounds 5 --steps 20 --out benchmarks/results/step_time.csv
+
+Every round trains each model for some steps on the same synthetic panel; a round's figure is the median time
+between the ends of two steps. Ratios are taken round by round, so that a slow spell of the machine hits both.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import pandas as pd
+import pytorch_lightning as pl
+import torch
+from neuralforecast.tsdataset import TimeSeriesDataset
+from tqdm import tqdm
+
+from vdn_forecast.evaluation.allocator import keep_memory
+from vdn_forecast.evaluation.cells import versions
+from vdn_forecast.evaluation.models import build_model
+from vdn_forecast.evaluation.quiet import quiet_lightning
+
+MODELS = ("EVE", "twin", "NHITS", "DLinear")
+
+
+class StepClock(pl.Callback):
+    """Notes when each training step ends."""
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Called by Lightning."""
+        self.ends.append(time.perf_counter())
+
+    def median(self) -> float:
+        """Seconds between two ends, the first steps left out."""
+        return statistics.median(b - a for a, b in zip(self.ends[2:], self.ends[3:], strict=False))
+
+
+def synthetic_panel(n_series: int, n_rows: int, seed: int = 0) -> TimeSeriesDataset:
+    """Seasonal series with noise, [n_series x n_rows]."""
+    rng = np.random.default_rng(seed)
+    daily = np.sin(np.arange(n_rows) * 2 * np.pi / 24)
+    y = rng.uniform(0.5, 2, (n_series, 1)) * daily + rng.normal(size=(n_series, n_rows))
+    temporal = np.stack([y.ravel(), np.ones(y.size)], axis=1)
+    return TimeSeriesDataset(
+        temporal, pd.Index(["y", "available_mask"]), np.arange(n_series + 1, dtype=np.int32) * n_rows, y_idx=0
+    )
+
+
+def step_seconds(name: str, dataset: TimeSeriesDataset, steps: int, batch_size: int) -> float:
+    """Median seconds of one step of a fresh model."""
+    clock = StepClock()
+    model = build_model(
+        name,
+        h=96,
+        input_size=336,
+        season=24,
+        max_steps=steps,
+        windows_batch_size=256,
+        batch_size=batch_size,
+        callbacks=[clock],
+    )
+    with quiet_lightning():
+        model.fit(dataset, val_size=0)
+    return clock.median()
+
+
+def main() -> None:
+    """Measure and write one row per model."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--series", type=int, default=7)
+    parser.add_argument("--rows", type=int, default=8640)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--out", type=Path)
+    chosen = parser.parse_args()
+    keep_memory()
+    dataset = synthetic_panel(chosen.series, chosen.rows)
+    seconds: dict[str, list[float]] = {name: [] for name in MODELS}
+    for _ in tqdm(range(chosen.rounds), desc="rounds"):
+        for name in MODELS:
+            seconds[name].append(step_seconds(name, dataset, chosen.steps, chosen.batch_size))
+    rows = []
+    for name in MODELS:
+        ratios = [other / mine for other, mine in zip(seconds[name], seconds["EVE"], strict=True)]
+        rows.append(
+            {
+                "panel": f"{chosen.series} x {chosen.rows}",
+                "model": name,
+                "step_ms_median": 1e3 * statistics.median(seconds[name]),
+                "step_ms_min": 1e3 * min(seconds[name]),
+                "step_ms_max": 1e3 * max(seconds[name]),
+                "times_eve_median": statistics.median(ratios),
+                "times_eve_min": min(ratios),
+                "times_eve_max": max(ratios),
+                "rounds": chosen.rounds,
+                "threads": torch.get_num_threads(),
+                "versions": versions(),
+                "command": f"python benchmarks/speed/step_time.py --series {chosen.series} --rows {chosen.rows} "
+                f"--batch-size {chosen.batch_size} --rounds {chosen.rounds} --steps {chosen.steps}",
+            }
+        )
+    table = pd.DataFrame(rows)
+    print(table.drop(columns=["versions", "command"]).to_string(index=False, float_format="%.2f"))
+    if chosen.out:
+        table.to_csv(chosen.out, index=False, float_format="%.4f")
+
+
+if __name__ == "__main__":
+    main()

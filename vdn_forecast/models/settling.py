@@ -1,0 +1,64 @@
+"""After training: estimate anew what depends on the final weights."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import torch
+from neuralforecast.tsdataset import TimeSeriesDataset
+from torch import Tensor
+
+from .._compat import window_batches
+from ..control import MeanBatchNorm, reestimate
+from ..losses import LatentMixture
+from .paths import noise_correlation
+
+if TYPE_CHECKING:
+    from .base import VariationalModel
+
+STATISTICS_WINDOWS = 4096  # train windows behind the batch-norm statistics
+CORRELATION_WINDOWS = 512  # windows behind the correlation of path noise
+
+
+@torch.no_grad()
+def settle(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
+    """Batch-norm statistics over train windows, and the correlation of the emission noise of paths.
+
+    Args:
+        model: with its final weights, inside of a fit.
+        dataset: that it was fitted on.
+    """
+    norms = [layer.mu_transform for layer in model.layers if isinstance(layer.mu_transform, MeanBatchNorm)]
+    mode = model.training
+    model.eval()
+    try:
+        reestimate(norms, lambda: _pass_train_windows(model, dataset))
+        if isinstance(model.loss, LatentMixture):
+            model.path_correlation.fill_(noise_correlation(_mixtures(model, dataset), model.loss))
+    finally:
+        model.train(mode)
+
+
+def _pass_train_windows(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
+    generator = torch.Generator().manual_seed(model.random_seed)
+    for batch in window_batches(
+        model, dataset, "train", batch_size=512, n_windows=STATISTICS_WINDOWS, generator=generator
+    ):
+        model(batch["windows_batch"])
+
+
+def _mixtures(
+    model: "VariationalModel", dataset: TimeSeriesDataset
+) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """y, mask, locations and scales of some validation windows, or train windows without validation."""
+    batches = window_batches(
+        model,
+        dataset,
+        "val" if model.val_size > 0 else "train",
+        batch_size=128,
+        n_windows=CORRELATION_WINDOWS,
+        generator=torch.Generator().manual_seed(model.random_seed),
+    )
+    for batch in batches:
+        output = model.loss.domain_map(model(batch["windows_batch"]))
+        loc, scale = model.loss.scale_decouple(output=output, loc=batch["loc"], scale=batch["scale"])
+        yield batch["y"].squeeze(-1), batch["mask"].squeeze(-1), loc.squeeze(2), scale.squeeze(2)
