@@ -85,8 +85,7 @@ def objective_weights_of(objective: Any) -> dict[str, float]:
     weights = {objective: 1.0} if isinstance(objective, str) else objective
     if not isinstance(weights, dict) or not weights or any(name not in OBJECTIVES for name in weights):
         raise ValueError(
-            f"objective must be one of {list(OBJECTIVES)} or a dict from these names to weights, "
-            f"got {objective!r}."
+            f"objective must be one of {list(OBJECTIVES)} or a dict from these names to weights, got {objective!r}."
         )
     for value in weights.values():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:

@@ -19,9 +19,7 @@ _GPU_ELEMENTS = 2**23  # 32 MB in float32
 _SCALE_FLOOR = 1e-6  # in standard deviations: a narrower component is a step at the accuracy promised
 _MARGIN = 1e-3  # widens the first bracket: it is a point when all components are equal
 _WIDTH = 2e-6  # a bracket this narrow is a result
-_MIN_DENSITY = (
-    0.02  # below it float32's rounding of the CDF moves the root by more than 1e-5: finish in double
-)
+_MIN_DENSITY = 0.02  # below it float32's rounding of the CDF moves the root by more than 1e-5: finish in double
 _SINGLE_BLOCKS = (1, 1, 2)  # steps between two gatherings in the precision given,
 _DOUBLE_BLOCKS = (4,) * 64  # then in double precision
 
@@ -152,12 +150,7 @@ def _start(z: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, df: int | No
         # the expansion is of use near the Normal only
         variance = scale.square()
         skew = (loc * (loc.square() + 3 * variance)).mean(0).clamp_(-1, 1)
-        excess = (
-            ((loc.square() + 6 * variance) * loc.square() + 3 * variance.square())
-            .mean(0)
-            .sub_(3)
-            .clamp_(-1, 1)
-        )
+        excess = ((loc.square() + 6 * variance) * loc.square() + 3 * variance.square()).mean(0).sub_(3).clamp_(-1, 1)
         x = x + (z**2 - 1) * (skew / 6) + (z**3 - 3 * z) * (excess / 24) - (2 * z**3 - 5 * z) * (skew**2 / 36)
     x = torch.minimum(torch.maximum(x, low), high)
     return _Search(x, low, high, torch.full_like(x, float("inf")))

@@ -51,9 +51,7 @@ def _check_time(frame: pd.DataFrame, time_col: str) -> None:
     kind = frame[time_col].dtype
     if not (pd.api.types.is_datetime64_any_dtype(kind) or pd.api.types.is_integer_dtype(kind)):
         first = frame[time_col].iloc[0]
-        raise ValueError(
-            f"column {time_col!r} has dtype {kind} (first: {first!r}); it must hold datetimes or integers"
-        )
+        raise ValueError(f"column {time_col!r} has dtype {kind} (first: {first!r}); it must hold datetimes or integers")
 
 
 def _check_target(frame: pd.DataFrame, id_col: str, time_col: str, target_col: str) -> None:
@@ -77,17 +75,15 @@ def _check_steps(frame: pd.DataFrame, id_col: str, time_col: str, freq: str | in
     for name, stamps in frame.groupby(id_col, observed=True, sort=False)[time_col]:
         ordered = stamps.sort_values()
         first, last = ordered.iloc[0], ordered.iloc[-1]
-        if isinstance(freq, int):
-            expected = pd.Index(range(first, last + 1, freq))
-        else:
-            expected = pd.date_range(first, last, freq=freq)
+        steps: Any = range(first, last + 1, freq) if isinstance(freq, int) else pd.date_range(first, last, freq=freq)
+        expected = pd.Index(steps)
         outside = ordered[~ordered.isin(expected)]
         absent = expected[~expected.isin(ordered)]
         for wrong, verb in ((list(outside), "has"), (list(absent), "lacks")):
             if wrong:
                 raise ValueError(
-                    f"column {time_col!r} of series {name!r} {verb} {len(wrong)} stamps that freq={freq!r} "
-                    f"{'does not reach' if verb == 'has' else 'demands'} (first: {wrong[0]})"
+                    f"column {time_col!r} of series {str(name)!r} {verb} {len(wrong)} stamps that "
+                    f"freq={freq!r} {'does not reach' if verb == 'has' else 'demands'} (first: {wrong[0]})"
                 )
 
 

@@ -101,11 +101,7 @@ class LatentMixture(GMM):
         if flag("trajectory", trajectory) and set(self.objective_weights) == {"crps"}:
             raise ValueError("trajectory=True has no effect on objective 'crps', got no other objective.")
         self.trajectory = trajectory
-        if (
-            isinstance(scale_floor, bool)
-            or not isinstance(scale_floor, (int, float))
-            or not 0 < scale_floor < math.inf
-        ):
+        if isinstance(scale_floor, bool) or not isinstance(scale_floor, (int, float)) or not 0 < scale_floor < math.inf:
             raise ValueError(f"scale_floor must be a positive finite number, got {scale_floor!r}.")
         self.scale_floor = float(scale_floor)
         self._own_quantiles: list[float] = self.quantiles.tolist()
@@ -240,9 +236,7 @@ class LatentMixture(GMM):
         if self.trajectory:
             weights = torch.ones_like(y) if mask is None else mask
             observed = weights != 0  # [B, h, 1]
-            log_prob = torch.where(observed.unsqueeze(-1), log_prob, torch.zeros_like(log_prob)).sum(
-                1, keepdim=True
-            )
+            log_prob = torch.where(observed.unsqueeze(-1), log_prob, torch.zeros_like(log_prob)).sum(1, keepdim=True)
             steps = observed.sum(1, keepdim=True).clamp(min=1)
             mask = weights.sum(1, keepdim=True)  # [B, 1, 1]: a path weighs as much as its steps
         c = loc.shape[-1]

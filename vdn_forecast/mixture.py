@@ -23,9 +23,7 @@ STUDENT_DFS = (3, 4, 5, 7, 10)
 LEVELS_19 = tuple(round(0.05 * i, 2) for i in range(1, 20))
 """The levels .05, .10, ..., .95 of `crps19`."""
 
-_PAIR_NODES = (
-    16  # Gauss-Jacobi nodes of `mixture_crps_quadrature`: error under 4e-5 of the scale for every df
-)
+_PAIR_NODES = 16  # Gauss-Jacobi nodes of `mixture_crps_quadrature`: error under 4e-5 of the scale for every df
 _CHUNK_ELEMENTS = 2**18  # elements of one temporary: fits the CPU's cache, which is faster than larger pieces
 
 
@@ -87,16 +85,12 @@ def log_prob_by_component(
     return component_log_prob((y.unsqueeze(-1) - loc) / scale, df) - torch.log(scale)
 
 
-def mixture_cdf(
-    x: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, df: int | None = None
-) -> torch.Tensor:
+def mixture_cdf(x: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, df: int | None = None) -> torch.Tensor:
     """CDF of the mixture at x [...]: [...]."""
     return component_cdf((x.unsqueeze(-1) - loc) / scale, df).mean(-1)
 
 
-def mixture_log_prob(
-    y: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, df: int | None = None
-) -> torch.Tensor:
+def mixture_log_prob(y: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, df: int | None = None) -> torch.Tensor:
     """Log-density of the mixture at y [...]: log mean_c p_c(y), [...]."""
     return torch.logsumexp(log_prob_by_component(y, loc, scale, df), dim=-1) - math.log(loc.shape[-1])
 
@@ -136,12 +130,8 @@ def mixture_quantiles(
     """
     check_df(df)
     if loc.shape != scale.shape:
-        raise ValueError(
-            f"loc and scale must have one shape, got {tuple(loc.shape)} and {tuple(scale.shape)}."
-        )
-    wanted = np.asarray(
-        levels.detach().cpu() if isinstance(levels, torch.Tensor) else levels, dtype=np.float64
-    )
+        raise ValueError(f"loc and scale must have one shape, got {tuple(loc.shape)} and {tuple(scale.shape)}.")
+    wanted = np.asarray(levels.detach().cpu() if isinstance(levels, torch.Tensor) else levels, dtype=np.float64)
     if wanted.ndim != 1 or wanted.size == 0 or not ((wanted > 0) & (wanted < 1)).all():
         raise ValueError(f"levels must be a list of numbers strictly between 0 and 1, got {levels!r}.")
     unique, inverse = np.unique(wanted, return_inverse=True)  # sorted
@@ -210,8 +200,7 @@ def mixture_crps(y: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> tor
         return _crps_rows(flat_y, loc_t, scale_t).reshape(shape)
     rows = flat_y.numel()
     parts = [
-        _crps_rows(flat_y[piece], loc_t[:, piece], scale_t[:, piece])
-        for piece in _row_chunks(rows, c * (c - 1) // 2)
+        _crps_rows(flat_y[piece], loc_t[:, piece], scale_t[:, piece]) for piece in _row_chunks(rows, c * (c - 1) // 2)
     ]
     return torch.cat(parts).reshape(shape) if parts else torch.empty(shape, dtype=y.dtype, device=y.device)
 
@@ -279,8 +268,6 @@ def crps_from_quantiles(
     """
     q = torch.as_tensor(levels, dtype=quantiles.dtype, device=quantiles.device)
     if q.shape != quantiles.shape[-1:]:
-        raise ValueError(
-            f"levels must hold {quantiles.shape[-1]} numbers, one per quantile, got {tuple(q.shape)}."
-        )
+        raise ValueError(f"levels must hold {quantiles.shape[-1]} numbers, one per quantile, got {tuple(q.shape)}.")
     error = y.unsqueeze(-1) - quantiles
     return 2 * torch.maximum(q * error, (q - 1) * error).mean(-1)

@@ -77,7 +77,7 @@ def differing(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[str]:
 
 
 class Recorder(Callback):
-    """Keeps the model's state at the beginning and at the end of every fit, after the last step, and all losses.
+    """Keeps the state at the beginning and the end of every fit, after its last step, and all losses.
 
     NeuralForecast copies models with their callbacks; a copy of a recorder is the recorder.
     """

@@ -1,6 +1,6 @@
-"""Two processes, each with a series of its own: one state, in both of them and in the process that started them.
+"""Two processes, each with its own series, end in one state; the process that started them has it, too.
 
-Prediction with two devices is NeuralForecast's (its issue 1037: forecasts do not come back from spawned processes).
+Prediction with two devices does not work in NeuralForecast (its issue 1037).
 """
 
 import json

@@ -11,7 +11,11 @@ import vdn_forecast
 FUTURE = {"futr_exog_list": ["trend"]}
 HISTORIC = {"hist_exog_list": ["y_[lag12]"]}
 STATIC = {"stat_exog_list": ["airline1", "airline2"]}
-CATEGORICAL = {"cat_exog_list": ["month"], "futr_exog_list": ["month"], "categorical_cardinalities": {"month": 12}}
+CATEGORICAL = {
+    "cat_exog_list": ["month"],
+    "futr_exog_list": ["month"],
+    "categorical_cardinalities": {"month": 12},
+}
 STEPS = {"max_steps": 20, "learning_rate": 3e-3, "val_check_steps": 20}
 
 

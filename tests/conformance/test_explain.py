@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from model_list import H, INPUT_SIZE, fitted
+from model_list import INPUT_SIZE, H, fitted
 from neuralforecast.losses.pytorch import MAE, MQLoss
 
 pytest.importorskip("captum", reason="captum is not installed: NeuralForecast.explain needs it")

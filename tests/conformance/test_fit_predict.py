@@ -56,7 +56,8 @@ def matrices(model) -> set[str]:
 
 @pytest.mark.parametrize("loss", [*POINT, *QUANTILES, *DISTRIBUTIONS])
 def test_loss_trains_and_forecasts(make, y_panel, loss):
-    model = make(loss={**POINT, **QUANTILES, **DISTRIBUTIONS}[loss](), weight_decay=0.0, callbacks=[recorder := Recorder()])
+    recorder = Recorder()
+    model = make(loss={**POINT, **QUANTILES, **DISTRIBUTIONS}[loss](), weight_decay=0.0, callbacks=[recorder])
     start = state(model)
     if loss == "Bernoulli":
         y_panel = y_panel.assign(y=(y_panel.y > 300).astype(float))
@@ -78,11 +79,17 @@ def test_loss_trains_and_forecasts(make, y_panel, loss):
     assert matrices(model) <= set(differing(start, recorder.last))
 
 
-@pytest.mark.parametrize("valid_loss", [losses.MAE, lambda: losses.MQLoss(level=[80, 90])])
-@pytest.mark.parametrize("loss", [lambda: None, losses.MAE, lambda: losses.DistributionLoss("Normal")])
+@pytest.mark.parametrize(
+    ("loss", "valid_loss"),
+    [
+        (lambda: None, losses.MAE),
+        (lambda: None, lambda: losses.MQLoss(level=[80, 90])),
+        (losses.MAE, losses.MSE),
+        (lambda: losses.DistributionLoss("Normal"), losses.MAE),
+        (lambda: losses.DistributionLoss("Normal"), lambda: losses.MQLoss(level=[80, 90])),
+    ],
+)
 def test_valid_loss(make, y_panel, loss, valid_loss):
-    if loss is losses.MAE and valid_loss is not losses.MAE:
-        pytest.skip("NeuralForecast validates a point forecast with point losses only")
     nf = fitted(make(loss=loss(), valid_loss=valid_loss()), df=y_panel)
     assert torch.isfinite(nf.models[0].metrics["ptl/val_loss"])
     assert np.isfinite(values(nf.predict())).all()

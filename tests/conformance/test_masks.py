@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from model_list import FREQ, H, INPUT_SIZE, LOSSES, differing, fitted, state, values
+from model_list import FREQ, INPUT_SIZE, LOSSES, H, differing, fitted, state, values
 from neuralforecast import NeuralForecast
 from neuralforecast.losses.pytorch import GMM, MSE, DistributionLoss
 from neuralforecast.tsdataset import TimeSeriesDataset

@@ -16,7 +16,16 @@ HOMEO = {"control": "homeo", "control_warmup": 0, "control_every": 1, "max_steps
 
 def assert_continued(end: dict[str, torch.Tensor], start: dict[str, torch.Tensor]) -> None:
     """`start` of a fit carries on from the `end` of the one before, with a new clock."""
-    anew = ("step", "kl_ema", "energy_ema", "kl_updates", "ema_updates", "batch_sums", "batch_count", "projection_sum")
+    anew = (
+        "step",
+        "kl_ema",
+        "energy_ema",
+        "kl_updates",
+        "ema_updates",
+        "batch_sums",
+        "batch_count",
+        "projection_sum",
+    )
     for name, tensor in start.items():
         if name.startswith("controllers.") and name.rsplit(".", 1)[-1] in (*anew, "projection_count"):
             assert not tensor.any(), name

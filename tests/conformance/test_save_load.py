@@ -27,7 +27,13 @@ SETTINGS = {
     **{name: {"loss": loss} for name, loss in LOSSES.items()},
     "GMM": {"loss": lambda: GMM(n_components=3)},
     "studentt": {"loss": lambda: LatentMixture(base="studentt", df=4, level=[50])},
-    "homeo": {"control": "homeo", "control_warmup": 0, "control_every": 1, "calibration": True, "sigma": "unit"},
+    "homeo": {
+        "control": "homeo",
+        "control_warmup": 0,
+        "control_every": 1,
+        "calibration": True,
+        "sigma": "unit",
+    },
     "deep": {"depth": 2, "latent_dim": 2, "emission": "gaussian", "learned_prior": True},
     "twin": {"neuron": "deterministic"},
     "nested": {"objective": {"crps": 1.0, "mixture": 0.5}, "optimizer": torch.optim.SGD},
@@ -123,16 +129,14 @@ def test_load_in_a_process_that_imports_nothing_else(make, y_panel, tmp_path):
     )
     arguments = [str(tmp_path / "saved"), str(tmp_path / "forecast.json")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [sys.executable, "-c", code, *arguments], check=True, env=environment, cwd=tmp_path, timeout=300
-    )
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, env=environment, cwd=tmp_path, timeout=300)
     found = json.loads((tmp_path / "forecast.json").read_text())
     column = np.array(list(found["m"].values()), dtype=np.float32)
     assert np.array_equal(column, forecast["m"].to_numpy())
 
 
 def test_an_older_artifact_without_a_newer_buffer_loads(make, y_panel, tmp_path):
-    """A buffer that a later version adds starts at its default; NeuralForecast alone would refuse the file."""
+    """A buffer that a later version adds starts at its default; NeuralForecast alone refuses the file."""
     nf = fitted(make(), df=y_panel)
     folder = tmp_path / "saved"
     nf.save(str(folder))

@@ -98,7 +98,12 @@ def test_simulate_leaves_model_and_forecast_as_they_were(make, y_panel):
     before = (own.quantiles.tolist(), list(own.output_names), list(own.param_names), own.return_params)
     forecast = nf.predict()
     nf.simulate(n_paths=3)
-    assert (own.quantiles.tolist(), list(own.output_names), list(own.param_names), own.return_params) == before
+    assert (
+        own.quantiles.tolist(),
+        list(own.output_names),
+        list(own.param_names),
+        own.return_params,
+    ) == before
     pd.testing.assert_frame_equal(nf.predict(), forecast, check_exact=True)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from model_list import FREQ, H, LOSSES, Recorder, differing, fitted, state, values
+from model_list import FREQ, LOSSES, H, Recorder, differing, fitted, state, values
 from neuralforecast import NeuralForecast
 
 
@@ -34,7 +34,13 @@ def test_training_does_not_depend_on_the_check_interval(make, y_panel, loss):
     for steps in (1, 3, 100):
         recorder = Recorder()
         nf = fitted(
-            make(loss=LOSSES[loss](), val_check_steps=steps, max_steps=6, patience_checks=0, callbacks=[recorder]),
+            make(
+                loss=LOSSES[loss](),
+                val_check_steps=steps,
+                max_steps=6,
+                patience_checks=0,
+                callbacks=[recorder],
+            ),
             df=y_panel,
         )
         runs.append((recorder.losses, nf.models[0].train_trajectories))
@@ -51,7 +57,7 @@ def test_the_total_loss_has_more_than_the_forecast_loss(make, y_panel):
 
 
 def revalidated(nf: NeuralForecast, model) -> float:
-    """The validation loss of a fitted model, by Lightning's own validation loop over NeuralForecast's data."""
+    """The validation loss of a fitted model, by Lightning's own loop over NeuralForecast's data."""
     import pytorch_lightning as pl
     from neuralforecast.tsdataset import TimeSeriesDataModule
 
@@ -119,8 +125,13 @@ def test_validation_changes_no_weight_and_no_buffer(make, y_panel, control):
     recorders = [Recorder(), Recorder()]
     for recorder, steps in zip(recorders, (1, 100), strict=True):
         model = make(
-            control=control, control_warmup=0, control_every=1, val_check_steps=steps, patience_checks=0,
-            max_steps=6, callbacks=[recorder],
+            control=control,
+            control_warmup=0,
+            control_every=1,
+            val_check_steps=steps,
+            patience_checks=0,
+            max_steps=6,
+            callbacks=[recorder],
         )
         fitted(model, df=y_panel)
     often, never = ({k: v for k, v in r.last.items() if k != "best_value"} for r in recorders)

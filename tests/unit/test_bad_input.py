@@ -160,7 +160,9 @@ def test_validation_shorter_than_the_horizon(panel):
         fit(panel, val_size=5)
 
 
-@pytest.mark.parametrize("loss", [None, MAE(), MQLoss(level=[80]), DistributionLoss("Normal"), DistributionLoss("StudentT")])
+@pytest.mark.parametrize(
+    "loss", [None, MAE(), MQLoss(level=[80]), DistributionLoss("Normal"), DistributionLoss("StudentT")]
+)
 @pytest.mark.parametrize("level", [0.0, 5.0, -1e6])
 def test_constant_series_gives_a_finite_forecast(panel, loss, level):
     nf = fit(panel.assign(y=level), loss=loss)
@@ -214,7 +216,8 @@ def test_missing_key(panel, column):
 def test_duplicate_timestamps(panel):
     """NeuralForecast takes them without a word."""
     again = pd.concat([panel, panel[(panel.unique_id == "Airline2") & (panel.ds.dt.year == 1955)]])
-    with pytest.raises(ValueError, match=r"'unique_id' and 'ds' repeat .* in 12 rows \(first: unique_id=Airline2, ds=1955"):
+    message = r"'unique_id' and 'ds' repeat .* in 12 rows \(first: unique_id=Airline2, ds=1955"
+    with pytest.raises(ValueError, match=message):
         check_frame(again)
 
 

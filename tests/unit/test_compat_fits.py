@@ -121,8 +121,7 @@ def test_other_datasets_pass_through(panel):
 
 def test_double_precision_windows(panel):
     plain, ours = (
-        fitted(cls, panel, windows_batch_size=None, precision="64-true").predict().m
-        for cls in (Linear, GatherLinear)
+        fitted(cls, panel, windows_batch_size=None, precision="64-true").predict().m for cls in (Linear, GatherLinear)
     )
     np.testing.assert_allclose(ours, plain, rtol=1e-6)
 
@@ -169,11 +168,7 @@ def test_window_batches_draw_training_windows(panel):
     model.val_size = 24
     state = torch.get_rng_state()
     draws = [
-        list(
-            window_batches(
-                model, dataset, "train", 16, n_windows=40, generator=torch.Generator().manual_seed(3)
-            )
-        )
+        list(window_batches(model, dataset, "train", 16, n_windows=40, generator=torch.Generator().manual_seed(3)))
         for _ in range(2)
     ]
     assert torch.equal(torch.get_rng_state(), state)

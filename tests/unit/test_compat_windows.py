@@ -113,9 +113,7 @@ HOLDOUTS = [(0, 0), (4, 0), (0, 6), (5, 4), (3, 20)]
 @pytest.mark.parametrize("start_padding_enabled", [False, True])
 @pytest.mark.parametrize("step_size", [1, 3])
 @pytest.mark.parametrize("threshold", [0.0, 0.5, [0.3, 1.0]])
-def test_training_windows_are_those_of_neuralforecast(
-    panel, start_padding_enabled, step_size, threshold, monkeypatch
-):
+def test_training_windows_are_those_of_neuralforecast(panel, start_padding_enabled, step_size, threshold, monkeypatch):
     monkeypatch.setattr(gather, "_CHUNK", 7)  # chunks that begin and end within series
     dataset = make_dataset(**PANELS[panel])
     for val_size, test_size in HOLDOUTS:
@@ -188,9 +186,7 @@ def test_draws_are_uniform_without_repetition(n, masked):
     series, g = torch.arange(3), torch.Generator().manual_seed(0)
     total, rounds = int(index.count.sum()), 4000
     assert n <= total
-    window = {
-        key: i for i, key in enumerate(zip(*map(torch.Tensor.tolist, index.draw(series, None)), strict=True))
-    }
+    window = {key: i for i, key in enumerate(zip(*map(torch.Tensor.tolist, index.draw(series, None)), strict=True))}
     assert len(window) == total
     hits, first = np.zeros(total), np.zeros(total)
     for _ in range(rounds):

@@ -140,9 +140,7 @@ def test_calibration_leaves_the_nominal_band():
 
 
 @settings(deadline=None, max_examples=8)
-@given(
-    st.integers(0, 1000), st.sampled_from([1, 3]), st.sampled_from(["exact", "stale"]), st.floats(-3.0, 3.0)
-)
+@given(st.integers(0, 1000), st.sampled_from([1, 3]), st.sampled_from(["exact", "stale"]), st.floats(-3.0, 3.0))
 def test_homeostat_holds_the_band_in_a_closed_loop(seed, k, ema, log_scale):
     torch.manual_seed(seed)
     layer = VariationalLayer(5, 8, k)
@@ -256,9 +254,7 @@ def test_regularizer_value_and_gradient_sign():
     half = controller.regularizer(state_of(mu, kl))[1]
     controller.step.fill_(30)
     torch.testing.assert_close(controller.regularizer(state_of(mu, kl))[1], 2 * half)
-    torch.testing.assert_close(
-        controller.penalty(state_of(mu, kl)), sum(controller.regularizer(state_of(mu, kl)))
-    )
+    torch.testing.assert_close(controller.penalty(state_of(mu, kl)), sum(controller.regularizer(state_of(mu, kl))))
     assert controller.regularizer(state_of(mu, kl), torch.zeros(6))[1] == 0
 
 

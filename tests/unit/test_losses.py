@@ -113,9 +113,7 @@ def test_crps_and_weighted_sum():
 @pytest.mark.parametrize("trajectory", [False, True])
 def test_elbo_is_above_mixture_and_equal_for_one_sample(trajectory):
     for samples in (3, 1):
-        elbo, mix = (
-            make(n_samples=samples, objective=name, trajectory=trajectory) for name in ("elbo", "mixture")
-        )
+        elbo, mix = (make(n_samples=samples, objective=name, trajectory=trajectory) for name in ("elbo", "mixture"))
         output, y, shift, scale = example(elbo)
         args = args_of(elbo, output, shift, scale)
         if samples == 1:
@@ -203,9 +201,7 @@ def test_a_distant_window_costs_no_precision():
     loss = make()
     output, y, shift, scale = example(loss)
     near = loss(torch.round(y - shift), args_of(loss, output, torch.zeros_like(shift), scale))
-    far = loss(
-        torch.round(y - shift) + 2.0**20, args_of(loss, output, torch.full_like(shift, 2.0**20), scale)
-    )
+    far = loss(torch.round(y - shift) + 2.0**20, args_of(loss, output, torch.full_like(shift, 2.0**20), scale))
     torch.testing.assert_close(far, near, rtol=1e-6, atol=1e-6)
 
 

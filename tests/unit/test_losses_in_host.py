@@ -40,9 +40,7 @@ def fitted(loss, **kwargs) -> NeuralForecast:
     "loss",
     [
         LatentMixture(n_samples=2, n_components=2, objective={"mixture": 1.0, "crps": 0.5}),
-        LatentMixture(
-            n_samples=2, n_components=1, base="studentt", df=4, quantiles=[0.1, 0.6], trajectory=True
-        ),
+        LatentMixture(n_samples=2, n_components=1, base="studentt", df=4, quantiles=[0.1, 0.6], trajectory=True),
         LatentMixture(n_samples=2, n_components=1, return_params=True, level=[50]),
     ],
 )

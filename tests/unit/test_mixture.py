@@ -18,9 +18,7 @@ from vdn_forecast.mixture import LEVELS_19, STUDENT_DFS
 BASES = (None, *STUDENT_DFS)
 
 
-def random_mixture(
-    rows: int, c: int, seed: int = 0, spread: float = 1.0
-) -> tuple[torch.Tensor, torch.Tensor]:
+def random_mixture(rows: int, c: int, seed: int = 0, spread: float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
     """Locations and scales [rows, c] in double precision."""
     generator = torch.Generator().manual_seed(seed)
     loc = spread * torch.randn(rows, c, generator=generator, dtype=torch.float64)
@@ -55,9 +53,7 @@ def test_moments_log_prob_and_cdf_equal_torch_distributions(df):
     loc, scale = random_mixture(50, 6)
     y = torch.randn(50, dtype=torch.float64)
     weights = torch.distributions.Categorical(logits=torch.zeros_like(loc))
-    components = (
-        torch.distributions.Normal(loc, scale) if df is None else torch.distributions.StudentT(df, loc, scale)
-    )
+    components = torch.distributions.Normal(loc, scale) if df is None else torch.distributions.StudentT(df, loc, scale)
     reference = torch.distributions.MixtureSameFamily(weights, components)
     torch.testing.assert_close(mixture.mixture_log_prob(y, loc, scale, df), reference.log_prob(y))
     torch.testing.assert_close(mixture.mixture_mean(loc), reference.mean)
@@ -163,9 +159,7 @@ def test_crps_of_normal_mixtures_equals_scoringrules():
     loc, scale = random_mixture(40, 7)
     y = 2 * torch.randn(40, dtype=torch.float64)
     got = mixture.mixture_crps(y, loc, scale)
-    np.testing.assert_allclose(
-        got, scoringrules.crps_mixnorm(y.numpy(), loc.numpy(), scale.numpy()), rtol=1e-10
-    )
+    np.testing.assert_allclose(got, scoringrules.crps_mixnorm(y.numpy(), loc.numpy(), scale.numpy()), rtol=1e-10)
     single = mixture.mixture_crps(y, loc[:, :1], scale[:, :1])
     np.testing.assert_allclose(
         single, scoringrules.crps_normal(y.numpy(), loc[:, 0].numpy(), scale[:, 0].numpy()), rtol=1e-10

@@ -4,6 +4,7 @@ from .gather import LazyWindows, Panel, PanelWindows, WindowSpec, evaluation_lay
 from .registry import (
     base_argument_names,
     check_encodable,
+    describe_arguments,
     register_loss,
     register_models,
     trainer_argument_names,
@@ -21,6 +22,7 @@ __all__ = [
     "WindowSpec",
     "base_argument_names",
     "check_encodable",
+    "describe_arguments",
     "evaluation_layout",
     "register_loss",
     "register_models",

@@ -138,9 +138,7 @@ class PanelWindows:
             base, end = panel.first_row[series], self.n_train[series]
             edges = [start, start + spec.input_size, start + spec.width]
             sums = [total[base + torch.minimum(edge.clamp(min=0), end)] for edge in edges]
-            valid = (sums[1] - sums[0] >= spec.min_insample_points) & (
-                sums[2] - sums[1] >= spec.min_outsample_points
-            )
+            valid = (sums[1] - sums[0] >= spec.min_insample_points) & (sums[2] - sums[1] >= spec.min_outsample_points)
             starts.append(start[valid].int())
             kept += torch.bincount(series[valid], minlength=len(kept))
         return torch.cat(starts), kept
@@ -155,9 +153,7 @@ class PanelWindows:
             return chosen, self._low[chosen] + self.spec.step_size * k
         return chosen, self._starts[self._offset[chosen] + k].long()
 
-    def draw(
-        self, series: Tensor, n: int | None, generator: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def draw(self, series: Tensor, n: int | None, generator: torch.Generator | None = None) -> tuple[Tensor, Tensor]:
         """Draw windows uniformly from the valid windows of some series.
 
         Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -17,6 +18,7 @@ from neuralforecast.core import MODEL_FILENAME_DICT
 __all__ = [
     "base_argument_names",
     "check_encodable",
+    "describe_arguments",
     "register_loss",
     "register_models",
     "trainer_argument_names",
@@ -56,6 +58,17 @@ def check_encodable(name: str, value: Any) -> None:
         encode_value(value, tensors, name)
     except SerializationError as error:
         raise ValueError(f"{name}={value!r} cannot be saved with the model: {error}") from error
+
+
+def describe_arguments(model: pl.LightningModule) -> str:
+    """A model's constructor arguments, defaults included, as one line of JSON; what cannot be written is left out."""
+    described = {}
+    for name, value in model.hparams.items():
+        try:
+            described[name] = encode_value(value, None, name)
+        except SerializationError:
+            continue
+    return json.dumps(described, sort_keys=True, default=str)
 
 
 @cache

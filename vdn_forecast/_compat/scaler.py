@@ -34,9 +34,7 @@ class FlooredNorm(nn.Module):
         self.x_shift = None
         self.x_scale = None
 
-    def estimate_floor(
-        self, temporal: Tensor, indptr: np.ndarray, y_idx: int, mask_idx: int, n_holdout: int
-    ) -> None:
+    def estimate_floor(self, temporal: Tensor, indptr: np.ndarray, y_idx: int, mask_idx: int, n_holdout: int) -> None:
         """Set `floor` from train rows, see `typical_deviation` for the arguments."""
         self.floor.fill_(_FLOOR_SHARE * typical_deviation(temporal, indptr, y_idx, mask_idx, n_holdout))
 
@@ -55,9 +53,7 @@ class FlooredNorm(nn.Module):
         self.x_shift, self.x_scale = shift, scale
         return (x - shift) / scale
 
-    def inverse_transform(
-        self, z: Tensor, x_shift: Tensor | None = None, x_scale: Tensor | None = None
-    ) -> Tensor:
+    def inverse_transform(self, z: Tensor, x_shift: Tensor | None = None, x_scale: Tensor | None = None) -> Tensor:
         """Scale back, with the last windows' statistics unless others are given (broadcast to `z`)."""
         x_shift = self.x_shift if x_shift is None else x_shift
         x_scale = self.x_scale if x_scale is None else x_scale
@@ -83,9 +79,7 @@ class FlooredNorm(nn.Module):
         return shift.to(x.dtype), torch.cat([y_scale, exog_scale], dim=2).to(x.dtype)
 
 
-def typical_deviation(
-    temporal: Tensor, indptr: np.ndarray, y_idx: int, mask_idx: int, n_holdout: int
-) -> float:
+def typical_deviation(temporal: Tensor, indptr: np.ndarray, y_idx: int, mask_idx: int, n_holdout: int) -> float:
     """Median over series of the standard deviation of their train rows, in units of y.
 
     Args:

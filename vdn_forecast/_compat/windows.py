@@ -128,15 +128,17 @@ class GatherWindows(BaseModel):
             view,
             None if static is None else RepeatedRows(static, view.per_series),
             batch.get("static_cols"),
-            self._chosen_windows(len(view), step).to(ids.device),
+            self._chosen_windows(len(view), step, len(series)).to(ids.device),
             None,
             batch["temporal_cols"],
         )
 
-    def _chosen_windows(self, n: int, step: str) -> Tensor:
-        """Indices of the windows to score: all, or `valid_windows` evenly spaced ones in validation."""
-        limit = self.valid_windows
-        if step != "val" or limit is None or n <= limit:
+    def _chosen_windows(self, n: int, step: str, n_series: int) -> Tensor:
+        """Indices of a batch's windows to score: all, or in validation its share of `valid_windows`, evenly spaced."""
+        if step != "val" or self.valid_windows is None or self._windows_source is None:
+            return torch.arange(n)
+        limit = max(1, round(self.valid_windows * n_series / len(self._windows_source.panel.sizes)))
+        if n <= limit:
             return torch.arange(n)
         return torch.linspace(0, n - 1, limit, dtype=torch.float64).round().long()
 
@@ -258,9 +260,7 @@ def _forward_inputs(
     finally:
         for name, value in before.items():
             setattr(scaler, name, value)
-    insample_y, insample_mask, _, mask, hist, futr, stat = model._parse_windows(
-        {"y_idx": dataset.y_idx}, windows
-    )
+    insample_y, insample_mask, _, mask, hist, futr, stat = model._parse_windows({"y_idx": dataset.y_idx}, windows)
     inputs = {
         "insample_y": insample_y,  # [W, L, 1]
         "insample_mask": insample_mask,  # [W, L, 1]

@@ -44,15 +44,11 @@ class MeanBatchNorm(nn.Module):
         require_range("variance_floor", variance_floor, 0.0, open_low=True)
         self.momentum, self.variance_floor = momentum, variance_floor
         shape = (targets.shape[0], latent_dim)
-        self.register_buffer(
-            "gamma", targets.detach().sqrt().unsqueeze(-1).clone(), persistent=False
-        )  # [N, 1]
+        self.register_buffer("gamma", targets.detach().sqrt().unsqueeze(-1).clone(), persistent=False)  # [N, 1]
         self.register_buffer("running_mean", torch.zeros(shape))
         self.register_buffer("running_var", torch.ones(shape))
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
-        self._totals: Tensor | None = (
-            None  # float64 [3, N, k] while an estimation runs: count, sum, square sum
-        )
+        self._totals: Tensor | None = None  # float64 [3, N, k] while an estimation runs: count, sum, square sum
 
     def forward(self, mu: Tensor, weights: Tensor | None = None) -> Tensor:
         """Normalise `mu` [B, N, k] or [B, S, N, k]; `weights` [B] of 0/1: windows in the statistics."""
@@ -69,9 +65,7 @@ class MeanBatchNorm(nn.Module):
     def _batch_statistics(self, mu: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mean and population variance [N, k] of `mu` [B, S, N, k]; updates the running ones."""
         counts = _counting(mu, weights)  # [B, 1, 1, 1]
-        first = torch.cat(
-            [torch.where(counts, mu, 0.0).sum((0, 1)).flatten(), counts.sum().to(mu.dtype)[None]]
-        )
+        first = torch.cat([torch.where(counts, mu, 0.0).sum((0, 1)).flatten(), counts.sum().to(mu.dtype)[None]])
         first = _sum_over_processes(first)
         windows = first[-1]
         n = (windows * mu.shape[1]).clamp(min=1)

@@ -226,9 +226,7 @@ class UnitController(nn.Module):
         self.band_scale_high.copy_(high)
 
     @torch.no_grad()
-    def run_projection(
-        self, layer: VariationalLayer, energy: Tensor, optimizer: Optimizer | None = None
-    ) -> None:
+    def run_projection(self, layer: VariationalLayer, energy: Tensor, optimizer: Optimizer | None = None) -> None:
         """One projection of `layer` on `energy` [N]; a runner may call it once per epoch."""
         self._rescale(layer, projection_factor(energy, *self.bounds()), optimizer)
 

@@ -2,15 +2,21 @@
 
 import json
 import platform
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
+from .. import __version__
+from .._compat import describe_arguments
 from .data import PanelData
 from .evaluator import Evaluation, evaluate
 from .models import build_model
 from .protocols import Protocol
+from .quiet import quiet_lightning
 from .results import cell_identity
 
 
@@ -36,9 +42,13 @@ class Cell:
     seed: int
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def identity(self) -> str:
-        """Twelve digits that name this cell."""
+        """Twelve digits that name this cell; another default of the model is another cell."""
+        settings = ""
+        if self.is_trained:
+            with quiet_lightning():
+                settings = describe_arguments(self.build(season=1))
         return cell_identity(
             protocol=self.protocol.identity,
             dataset=self.dataset,
@@ -46,8 +56,14 @@ class Cell:
             label=self.label,
             model=self.model,
             seed=self.seed,
-            arguments=dict(self.arguments),
+            settings=settings,
+            version=__version__,
         )
+
+    def build(self, season: int) -> Any:
+        """The unfitted model; `season` matters to naive ones."""
+        seed = {"random_seed": self.seed} if self.is_trained else {}
+        return build_model(self.model, self.h, self.protocol.input_size, season, **self.arguments, **seed)
 
     @property
     def is_trained(self) -> bool:
@@ -55,9 +71,7 @@ class Cell:
         return self.model not in ("Naive", "SeasonalNaive")
 
 
-def run_cell(
-    cell: Cell, data: PanelData, command: str, *, test: bool = True, stride: int | None = None
-) -> tuple[dict[str, Any], Evaluation]:
+def run_cell(cell: Cell, data: PanelData, command: str, *, test: bool = True) -> tuple[dict[str, Any], Evaluation]:
     """Fit and score one cell.
 
     Args:
@@ -65,16 +79,14 @@ def run_cell(
         data: the cell's dataset, as published.
         command: what the row says it came from.
         test: whether to look at the test split.
-        stride: of validation scores; None for the protocol's.
 
     Returns:
         A row of `results.SCHEMA` (test columns empty without `test`), and the evaluation.
     """
-    arguments = dict(cell.arguments)
-    if cell.is_trained:
-        arguments["random_seed"] = cell.seed
-    model = build_model(cell.model, cell.h, cell.protocol.input_size, data.info.season, **arguments)
-    done = evaluate(model, data, cell.protocol, cell.h, test=test, stride=stride)
+    with quiet_lightning():
+        done = evaluate(
+            cell.build(data.info.season), data, cell.protocol, cell.h, test=test, stride=validation_stride(cell)
+        )
     validation = done.validation.summary()
     row: dict[str, Any] = {
         "cell": cell.identity,
@@ -98,13 +110,23 @@ def run_cell(
     return row | (done.test.summary() if done.test is not None else {}), done
 
 
+def validation_stride(cell: Cell) -> int:
+    """Steps between origins of validation scores: of thousands, neighbouring windows say nearly the same."""
+    return 1 if cell.protocol.name == "embedded" else 4
+
+
 def versions() -> str:
-    """Versions that a figure depends on."""
-    packages = ("vdn-forecast", "neuralforecast", "torch", "numpy")
-    found = []
-    for package in packages:
-        try:
-            found.append(f"{package} {version(package)}")
-        except Exception:
-            found.append(f"{package} (source)")
-    return ", ".join([*found, f"python {platform.python_version()}", platform.machine()])
+    """Versions that a figure depends on, and the commit where the package runs from a checkout."""
+    others = [f"{package} {version(package)}" for package in ("neuralforecast", "torch", "numpy")]
+    mine = f"vdn-forecast {__version__}{_commit()}"
+    return ", ".join([mine, *others, f"python {platform.python_version()}", platform.machine()])
+
+
+def _commit() -> str:
+    """ " (abc1234)", with a plus where files were changed since; empty outside of a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--abbrev=7"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return f" ({found})"

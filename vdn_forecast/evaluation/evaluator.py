@@ -1,6 +1,6 @@
 """Streaming evaluation: fit through NeuralForecast, forecast every rolling window in slices, keep sums only."""
 
-import resource
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from neuralforecast import NeuralForecast
-from neuralforecast.losses.pytorch import MQLoss
+from neuralforecast.losses.pytorch import HuberMQLoss, MQLoss
 from neuralforecast.tsdataset import TimeSeriesDataset
 from torch import Tensor
 
@@ -96,7 +96,7 @@ def evaluate(
             for block in blocks(fitted, scaled, protocol.stride, protocol.input_size, h, first, last, residual):
                 scores.update(block)
         predict_seconds = time.perf_counter() - started
-    parameters = getattr(fitted, "parameters", list)()
+    parameters: Any = getattr(fitted, "parameters", list)()
     trained = getattr(fitted, "train_trajectories", [])
     return Evaluation(
         scores,
@@ -106,19 +106,32 @@ def evaluate(
         sum(p.numel() for p in parameters if p.requires_grad),
         len(trained),
         fitted,
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        peak_memory_mb(),
     )
+
+
+def peak_memory_mb() -> float:
+    """Highest resident memory of this process so far, NaN where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return float("nan")
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def gives_quantiles(model: Any) -> bool:
     """Whether a model emits a distribution or the 19 quantiles itself."""
     loss = getattr(model, "loss", None)
-    return bool(getattr(loss, "is_distribution_output", False)) or isinstance(loss, MQLoss)
+    if isinstance(loss, MQLoss | HuberMQLoss):
+        levels = tuple(round(float(level), 6) for level in loss.quantiles)
+        if levels != LEVELS_19:
+            raise ValueError(f"loss has quantiles {levels}; the evaluation needs the 19 levels .05, .10, ..., .95")
+        return True
+    return bool(getattr(loss, "is_distribution_output", False))
 
 
-def residual_scale(
-    model: Any, data: PanelData, protocol: Protocol, h: int, first: int, last: int
-) -> Tensor:
+def residual_scale(model: Any, data: PanelData, protocol: Protocol, h: int, first: int, last: int) -> Tensor:
     """Root mean squared residual per series and step over a split, [n_series, h]: a point model's Gaussian."""
     sums = ScoreSums(len(data.series), h)
     for block in blocks(model, data, protocol.stride, protocol.input_size, h, first, last, None):
@@ -244,7 +257,7 @@ def _predicted_block(
     forecast = torch.from_numpy(np.asarray(table)).float().reshape(len(series), model.h, -1)
     if model.loss.is_distribution_output:
         return ForecastBlock(series, y, forecast[..., 0], forecast[..., 1:20])
-    if isinstance(model.loss, MQLoss):
+    if isinstance(model.loss, MQLoss | HuberMQLoss):
         quantiles = forecast.sort(-1).values  # crossed quantiles are put in order
         return ForecastBlock(series, y, quantiles.mean(-1), quantiles)
     return _point_block(series, y, forecast[..., 0], residual)

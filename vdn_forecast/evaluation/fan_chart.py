@@ -37,9 +37,7 @@ def fan_chart(
     import matplotlib.pyplot as plt
 
     chosen = list(series) if series is not None else list(forecast["unique_id"].unique()[:2])
-    figure, axes = plt.subplots(
-        len(chosen), 1, figsize=(9, 3.2 * len(chosen)), squeeze=False, layout="constrained"
-    )
+    figure, axes = plt.subplots(len(chosen), 1, figsize=(9, 3.2 * len(chosen)), squeeze=False, layout="constrained")
     for axis, name in zip(axes[:, 0], chosen, strict=True):
         past = history[history["unique_id"] == name].tail(shown_history)
         future = forecast[forecast["unique_id"] == name]

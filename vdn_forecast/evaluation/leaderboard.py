@@ -22,9 +22,10 @@ def leaderboard(rows: pd.DataFrame) -> pd.DataFrame:
     groups = numbers.groupby("model", sort=False)
     table = groups[list(MEASURES)].mean()
     for name in ("crps19", "mse"):
-        table.insert(table.columns.get_loc(name) + 1, f"{name}_std", groups[name].std())  # type: ignore[arg-type]
+        table[f"{name}_std"] = groups[name].std()
     table["seeds"] = groups["seed"].nunique()
-    return table.sort_values("crps19").reset_index()
+    order = ["crps19", "crps19_std", "mse", "mse_std", "mae", "coverage80", "fit_seconds", "seeds"]
+    return table[order].sort_values("crps19").reset_index()
 
 
 def as_text(table: pd.DataFrame) -> str:

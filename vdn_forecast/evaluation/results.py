@@ -4,7 +4,9 @@ import csv
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +76,13 @@ class ResultTable:
 
     def _drop_half_row(self) -> None:
         """A kill may leave a last line without its end; that cell runs again."""
-        text = self.path.read_bytes()
-        if text and not text.endswith(b"\n"):
-            whole = text[: text.rfind(b"\n") + 1]
-            temporary = self.path.with_suffix(".tmp")
-            temporary.write_bytes(whole)
-            os.replace(temporary, self.path)
+        with self._locked():
+            text = self.path.read_bytes()
+            if text and not text.endswith(b"\n"):
+                whole = text[: text.rfind(b"\n") + 1]
+                temporary = self.path.with_suffix(".tmp")
+                temporary.write_bytes(whole)
+                os.replace(temporary, self.path)
 
     def read(self) -> pd.DataFrame:
         """All rows; an empty frame of `SCHEMA` where there are none."""
@@ -100,21 +103,29 @@ class ResultTable:
         unknown = set(row) - set(SCHEMA)
         if unknown:
             raise ValueError(f"row has unknown columns {sorted(unknown)}")
-        from io import StringIO
-
-        buffer = StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        new = not self.path.exists() or self.path.stat().st_size == 0
-        if new:
-            writer.writerow(SCHEMA)
-        writer.writerow([_plain(row.get(column, "")) for column in SCHEMA])
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        with self._locked():
+            buffer = StringIO()
+            writer = csv.writer(buffer, lineterminator="\n")
+            if not self.path.exists() or self.path.stat().st_size == 0:
+                writer.writerow(SCHEMA)
+            writer.writerow([_plain(row.get(column, "")) for column in SCHEMA])
+            with self.path.open("ab") as file:
+                file.write(buffer.getvalue().encode())
+                file.flush()
+                os.fsync(file.fileno())
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """One writer at a time, where the system has file locks."""
         try:
-            os.write(descriptor, buffer.getvalue().encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+            import fcntl
+        except ImportError:  # Windows
+            yield
+            return
+        with self.path.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
 
 def _plain(value: Any) -> str:

@@ -14,8 +14,6 @@ from .data import PanelData, load_dataset
 from .results import ResultTable
 from .suites import Line, Suite
 
-VALIDATION_STRIDE = 4  # origins of validation scores: neighbouring windows say nearly the same
-
 
 class Runner:
     """Runs what is missing of a suite.
@@ -29,6 +27,7 @@ class Runner:
 
     def __init__(self, suite: Suite, folder: str | Path, directory: str | Path | None, command: str) -> None:
         self.suite, self.directory, self.command = suite, directory, command
+        self.failures = 0
         self.results = ResultTable(Path(folder) / f"{suite.name}.csv")
         self.trials = ResultTable(Path(folder) / f"{suite.name}-trials.csv")
 
@@ -54,6 +53,10 @@ class Runner:
                 data = load_dataset(dataset, self.directory)
                 for line in self.suite.lines:
                     chosen = self._choose(line, dataset, data, bar)
+                    if chosen is None:
+                        bar.write(f"{dataset} {line.label}: a trial is missing, test rows wait for it", file=sys.stderr)
+                        bar.update(len(self._seeds(line)))
+                        continue
                     for seed in self._seeds(line):
                         self._run(self.suite.cell(line, dataset, seed, chosen), data, self.results, bar)
         return self.results.read()
@@ -65,19 +68,20 @@ class Runner:
         trials = len(list(line.candidates())) if line.search else 0
         return trials + len(self._seeds(line))
 
-    def _choose(self, line: Line, dataset: str, data: PanelData, bar: Any) -> dict[str, Any]:
-        """The combination of `search` with the lowest validation crps19 at the first seed."""
+    def _choose(self, line: Line, dataset: str, data: PanelData, bar: Any) -> dict[str, Any] | None:
+        """The combination of `search` with the lowest validation crps19 at the first seed; None if one failed."""
         if not line.search:
             return {}
-        best: tuple[float, dict[str, Any]] = (float("inf"), {})
+        scored: list[tuple[float, dict[str, Any]]] = []
         for candidate in line.candidates():
             cell = self.suite.cell(line, dataset, self.suite.seeds[0], candidate)
             self._run(cell, data, self.trials, bar)
             rows = self.trials.read()
             rows = rows[rows["cell"] == cell.identity]
-            if len(rows) and float(rows["val_crps19"].iloc[0]) < best[0]:
-                best = float(rows["val_crps19"].iloc[0]), candidate
-        return best[1]
+            if len(rows):
+                scored.append((float(rows["val_crps19"].iloc[0]), candidate))
+        complete = len(scored) == len(list(line.candidates()))
+        return min(scored, key=lambda pair: pair[0])[1] if complete else None
 
     def _run(self, cell: Cell, data: PanelData, table: ResultTable, bar: Any) -> None:
         is_trial = table is self.trials
@@ -86,8 +90,9 @@ class Runner:
         if cell.identity not in table.cells():
             started = time.perf_counter()
             try:
-                row, _ = run_cell(cell, data, self.command, test=not is_trial, stride=VALIDATION_STRIDE)
+                row, _ = run_cell(cell, data, self.command, test=not is_trial)
             except Exception as error:
+                self.failures += 1
                 bar.write(f"{name}: failed, {type(error).__name__}: {error}", file=sys.stderr)
             else:
                 table.append(row)

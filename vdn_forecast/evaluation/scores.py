@@ -88,9 +88,7 @@ class ScoreSums:
 
     def by_series(self) -> dict[str, np.ndarray]:
         """Mean over windows and steps per series, [n_series] each."""
-        return {
-            name: (total.mean(1) / self.count.clamp(min=1)).numpy() for name, total in self.sums.items()
-        }
+        return {name: (total.mean(1) / self.count.clamp(min=1)).numpy() for name, total in self.sums.items()}
 
     def summary(self) -> dict[str, float]:
         """Plain means over windows, steps and series; `mae` is that of the median, `mae_mean` of the mean."""

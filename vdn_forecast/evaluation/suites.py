@@ -70,9 +70,7 @@ class Suite:
     def cell(self, line: Line, dataset: str, seed: int, chosen: Mapping[str, Any]) -> Cell:
         """One cell of a line with the arguments that validation chose."""
         arguments = {**line.arguments, **line.by_dataset.get(dataset, {}), **chosen}
-        return Cell(
-            self.identity(dataset), dataset, self.horizon[dataset], line.label, line.model, seed, arguments
-        )
+        return Cell(self.identity(dataset), dataset, self.horizon[dataset], line.label, line.model, seed, arguments)
 
 
 def read_suite(path: str | Path) -> Suite:

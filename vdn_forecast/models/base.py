@@ -13,12 +13,14 @@ from torch import Tensor, nn
 
 from .._compat import FlooredNorm, GatherWindows
 from ..control import UnitController
+from ..control.statistics import count_windows, sum_windows
 from ..losses import LatentMixture
-from ..neurons import UnitState, VariationalLayer, VariationalStack
-from .checks import check_dataset, without_gaps
+from ..neurons import UnitState, VariationalLayer
+from .checks import check_dataset, fill_absent_buffers, without_gaps
+from .network import EVENetwork
+from .optimization import adamw_with_cosine
 from .paths import simulate_paths
 from .settling import settle
-
 
 
 class VariationalModel(GatherWindows):
@@ -37,7 +39,7 @@ class VariationalModel(GatherWindows):
     MULTIVARIATE = False
     RECURRENT = False
 
-    network: nn.Module
+    network: EVENetwork
     controllers: nn.ModuleList
     best_value: Tensor
     path_correlation: Tensor
@@ -49,7 +51,7 @@ class VariationalModel(GatherWindows):
         self.patience_checks, self.weight_decay, self.local_weight = patience_checks, weight_decay, local_weight
         self.register_buffer("best_value", torch.tensor(math.inf))
         self.register_buffer("path_correlation", torch.zeros(()))
-        self.register_load_state_dict_pre_hook(_fill_absent_buffers)
+        self.register_load_state_dict_pre_hook(fill_absent_buffers)
         self._clear_fit()
 
     def _clear_fit(self) -> None:
@@ -60,19 +62,16 @@ class VariationalModel(GatherWindows):
         self._best_state: dict[str, Tensor] | None = None
         self._checks_without_gain = 0
         self._rng_state: Tensor | None = None
+        self._controlled_step = 0
 
     @property
     def layers(self) -> list[VariationalLayer]:
         """The layers of variational neurons, first to last."""
-        stack = self.network.stack
-        assert isinstance(stack, VariationalStack)
-        return [layer for layer in stack.layers if isinstance(layer, VariationalLayer)]
+        return [layer for layer in self.network.stack.layers if isinstance(layer, VariationalLayer)]
 
     # ------------------------------------------------------------------ training
 
-    def fit(  # type: ignore[no-untyped-def]
-        self, dataset, val_size=0, test_size=0, random_seed=None, distributed_config=None
-    ):
+    def fit(self, dataset, val_size=0, test_size=0, random_seed=None, distributed_config=None):
         """Fit as NeuralForecast does; returns self with the best weights by validation.
 
         A second fit continues weights and KL weights; step counter, ramps, moving averages, best value and
@@ -101,7 +100,7 @@ class VariationalModel(GatherWindows):
     def on_fit_start(self) -> None:
         """Seed, estimate the scale floor, reset what belongs to one fit."""
         super().on_fit_start()
-        dataset = self.trainer.datamodule.dataset  # type: ignore[attr-defined]
+        dataset = self.trainer.datamodule.dataset
         if isinstance(self.scaler, FlooredNorm) and isinstance(dataset, TimeSeriesDataset):
             self.scaler.estimate_floor(
                 dataset.temporal,
@@ -110,10 +109,14 @@ class VariationalModel(GatherWindows):
                 mask_idx=dataset.temporal_cols.get_loc("available_mask"),
                 n_holdout=self.val_size + self.test_size,
             )
+        elif isinstance(self.scaler, FlooredNorm):
+            warnings.warn(f"{self}: data outside of memory; no scale floor, no final statistics", stacklevel=2)
         for controller in self._controllers():
             controller.reset()
         self.best_value.fill_(math.inf)
         self._best_state, self._checks_without_gain = None, 0
+        if self.trainer.world_size > 1:  # ranks that share a seed would draw the same noise
+            torch.manual_seed(self.random_seed + self.global_rank)
         self._keep_rng()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -124,8 +127,12 @@ class VariationalModel(GatherWindows):
         finally:
             self._sampling = False
         states, self._states = self._states, []
-        total = loss + self.regularizer(states, self._window_weights)
+        penalty = self.regularizer(states, self._window_weights)
         self._window_weights = None
+        value = float(torch.as_tensor(penalty).detach())
+        if not math.isfinite(value):  # NeuralForecast's own guard sees the forecast loss only
+            raise FloatingPointError(f"the units' KL, band or local terms are {value}; lower learning_rate")
+        total = loss + penalty
         self._keep_rng()
         return total
 
@@ -139,11 +146,15 @@ class VariationalModel(GatherWindows):
             kl_term, band_term = controller.regularizer(state, weights)
             total = total + kl_term / self.h + band_term
             if state.local_elbo is not None:
-                total = total - self.local_weight * state.local_elbo.mean(0).sum() / self.h
+                local = sum_windows(state.local_elbo, weights) / count_windows(state, weights).clamp(min=1)  # [N]
+                total = total - self.local_weight * local.sum() / self.h
         return total
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Let the controllers act, after the optimiser."""
+        """Let the controllers act, after each step of the optimiser."""
+        if self.trainer.global_step == self._controlled_step:  # gradients still accumulate
+            return
+        self._controlled_step = self.trainer.global_step
         optimizer = self.optimizers(use_pl_optimizer=False)
         for controller, layer in zip(self._controllers(), self.layers, strict=True):
             controller.update(layer, optimizer)
@@ -152,15 +163,7 @@ class VariationalModel(GatherWindows):
         """AdamW and a cosine to zero, unless the user chose an optimiser, a scheduler or step decays."""
         if self.optimizer is not None or self.lr_scheduler is not None or self.num_lr_decays > 0:
             return super().configure_optimizers()
-        matrices = [p for p in self.parameters() if p.requires_grad and p.ndim > 1]
-        vectors = [p for p in self.parameters() if p.requires_grad and p.ndim <= 1]
-        groups = [
-            {"params": matrices, "weight_decay": self.weight_decay},
-            {"params": vectors, "weight_decay": 0.0},
-        ]
-        optimizer = torch.optim.AdamW(groups, lr=self.learning_rate, fused=True)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=max(self.max_steps, 1))
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return adamw_with_cosine(self, self.learning_rate, self.weight_decay, self.max_steps)
 
     # ------------------------------------------------------------------ validation
 
@@ -188,7 +191,7 @@ class VariationalModel(GatherWindows):
             self.load_state_dict(self._best_state)
             self.best_value.copy_(best)
             self._best_state = None
-        dataset = self.trainer.datamodule.dataset  # type: ignore[attr-defined]
+        dataset = self.trainer.datamodule.dataset
         if isinstance(dataset, TimeSeriesDataset):
             settle(self, dataset)
 
@@ -200,7 +203,7 @@ class VariationalModel(GatherWindows):
 
     # ------------------------------------------------------------------ prediction
 
-    def predict(  # type: ignore[no-untyped-def]
+    def predict(
         self,
         dataset,
         test_size=None,
@@ -244,7 +247,7 @@ class VariationalModel(GatherWindows):
                 for name, value in saved.items():
                     setattr(self.loss, name, value)
 
-    def simulate(  # type: ignore[no-untyped-def]
+    def simulate(
         self,
         dataset,
         n_paths=500,
@@ -279,7 +282,7 @@ class VariationalModel(GatherWindows):
             dataset, n_paths, random_seed, quantiles, method or "gaussian_copula", **data_module_kwargs
         )
 
-    def mixture_parameters(self, dataset, **data_module_kwargs) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
+    def mixture_parameters(self, dataset, **data_module_kwargs) -> tuple[np.ndarray, np.ndarray]:
         """Locations and scales of every forecast, [n_series * windows, h, C] each, in the units of y.
 
         Raises:
@@ -295,14 +298,3 @@ class VariationalModel(GatherWindows):
             table = self.predict(dataset, quantiles=[0.5], **data_module_kwargs)
         parameters = table[:, -n_parameters:].reshape(-1, self.h, n_parameters // 2, 2)
         return parameters[..., 0], parameters[..., 1]
-
-
-def _fill_absent_buffers(model: nn.Module, state: dict[str, Tensor], *_: Any) -> None:
-    """Let an artifact of an older version load: a buffer it does not know keeps its default, with a warning."""
-    persistent = model.state_dict()
-    absent = {
-        name: buffer for name, buffer in model.named_buffers() if name in persistent and name not in state
-    }
-    if absent:
-        warnings.warn(f"the checkpoint lacks {sorted(absent)}; they keep their defaults", UserWarning, stacklevel=2)
-        state.update(absent)

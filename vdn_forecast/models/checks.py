@@ -2,11 +2,13 @@
 
 import copy
 import math
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from neuralforecast.tsdataset import TimeSeriesDataset
+from torch import Tensor, nn
 
 from .._compat import base_argument_names, check_encodable, trainer_argument_names
 from ..neurons.checks import require_choice, require_int, require_range
@@ -15,6 +17,15 @@ from .heads import HEADS
 
 NEURONS = ("variational", "deterministic")
 SCALERS = ("window", "identity", "standard", "robust", "minmax", "minmax1", "invariant")
+# arguments of NeuralForecast's base class that mean nothing here; a saved model brings them back with these values
+_HOST_ONLY: dict[str, tuple[tuple[Any, ...], str]] = {
+    "n_series": ((None, 1), "it forecasts each series by itself"),
+    "h_train": ((1,), "it is not recurrent"),
+    "inference_input_size": ((None,), "it must equal input_size"),
+    "n_samples": ((100,), "set n_predict_samples"),
+    "early_stop_patience_steps": ((-1,), "set patience_checks"),
+    "val_monitor": (("ptl/val_loss",), "patience follows the validation loss"),
+}
 OBSERVED_AT_RUN_TIME = ("callbacks", "logger", "dataloader_kwargs", "profiler", "plugins", "strategy")
 
 
@@ -35,6 +46,10 @@ def check_arguments(arguments: Mapping[str, Any], trainer_kwargs: Mapping[str, A
             f"unknown keyword {unknown}: neither an argument of this model or of NeuralForecast's models, nor of "
             "pytorch_lightning.Trainer"
         )
+    for name, (allowed, advice) in _HOST_ONLY.items():
+        value = trainer_kwargs.get(name, allowed[0])
+        if value not in (*allowed, arguments["input_size"] if name == "inference_input_size" else None):
+            raise ValueError(f"{name}={value!r} is not allowed for this model; {advice}")
     for name in ("h", "input_size", "hidden_size", "head_size", "max_steps", "batch_size", "val_check_steps"):
         require_int(name, arguments[name], 1)
     for name in ("step_size", "decomposition_kernel"):
@@ -66,6 +81,9 @@ def check_arguments(arguments: Mapping[str, Any], trainer_kwargs: Mapping[str, A
     for name, value in {**arguments, **trainer_kwargs}.items():
         if name not in OBSERVED_AT_RUN_TIME and not isinstance(value, bool | int | float | str | None):
             check_encodable(name, value)
+    for kwargs, owner in (("optimizer_kwargs", "optimizer"), ("lr_scheduler_kwargs", "lr_scheduler")):
+        if arguments[kwargs] and arguments[owner] is None:
+            raise ValueError(f"{kwargs}={arguments[kwargs]!r} is not allowed without {owner}")
 
 
 def check_dataset(
@@ -115,3 +133,12 @@ def without_gaps(dataset: Any) -> Any:
     filled = copy.copy(dataset)
     filled.temporal = dataset.temporal.masked_fill(gaps, 0.0)
     return filled
+
+
+def fill_absent_buffers(model: nn.Module, state: dict[str, Tensor], *_: Any) -> None:
+    """Let an artifact of an older version load: a buffer it does not know keeps its default, with a warning."""
+    persistent = model.state_dict()
+    absent = {name: buffer for name, buffer in model.named_buffers() if name in persistent and name not in state}
+    if absent:
+        warnings.warn(f"the checkpoint lacks {sorted(absent)}; they keep their defaults", UserWarning, stacklevel=2)
+        state.update(absent)

@@ -3,18 +3,16 @@
 from typing import Any
 
 import torch
+from neuralforecast.losses.pytorch import MSE
 from torch import Tensor, nn
 
-from ..control import UnitController
 from ..losses import LatentMixture
-from ..neurons import Noise, VariationalStack
-from .arguments import CONTROL_ARGUMENTS, GUARD_ARGUMENTS, HOST_ARGUMENTS
+from ..neurons import Noise
 from .base import VariationalModel
+from .build import HOST_ARGUMENTS, Choices, build_controllers, build_network
 from .checks import check_arguments
-from .encoders import Encoder, flatten_exogenous, last_observed
-from .heads import Head, mixture_start_bias
-from .network import EVENetwork, NetworkSizes
-from .outputs import build_loss, location_channels, resolve_scaler
+from .encoders import flatten_exogenous, last_observed
+from .outputs import build_loss, keeps_locations, resolve_scaler
 from .presets import PAPER_HOMEO, PAPER_OFF, PAPER_PROJECTION, SMALL, TWIN
 
 
@@ -46,7 +44,8 @@ class EVE(VariationalModel):
         head: "mlp", "gated" or "linear"; sees one latent sample at a time.
         head_size: its width.
         skip: linear map from look-back to horizon beside the network.
-        anchor: level that look-back and locations are relative to: "last" observed value, or the window's "mean".
+        anchor: level that look-back and locations are relative to: "last" observed value, or the window's "mean"
+            (always the latter where the loss has no locations).
         dropout, head_dropout, skip_dropout: shares set to zero in training (context, head, skip's look-back).
         n_components: mixture components per latent sample; None: 4, for the twin 1.
         base, df: component density: "normal", or "studentt" with `df` in {3, 4, 5, 7, 10}.
@@ -57,10 +56,11 @@ class EVE(VariationalModel):
         n_predict_samples: S in prediction, from a fixed bank; None: 4, for the twin 1.
         kl_weight: beta' of (sum over h of the objective + beta' sum_i KL_i) / h; 1 with objective "elbo" is the ELBO.
         local_weight: weight of the units' local ELBO in the loss.
-        control: "batchnorm", "homeo", "projection" or "off"; None: "batchnorm", for the twin "off".
+        control: "off", "batchnorm", "homeo" or "projection"; None is "off". A twin takes "off" and "batchnorm".
         kl_weight_min, kl_weight_max, kl_min, kl_max, thermostat, thermostat_rate, thermostat_gain: thermostat of
             the KL weights; kl_min, kl_max in nats per latent.
-        band_target, band_shape, band_spread, band_lower, band_upper, band_penalty, band_weight: energy bands.
+        band_target, band_shape, band_spread, band_lower, band_upper, band_penalty, band_weight: energy bands;
+            band_target None: the paper's .03 under "homeo" and "projection", else 1.
         control_warmup, control_ramp, control_every, homeostat_rate, calibration, projection_every,
             ema_after_rescale: see `ControlSettings`; guard_sigma_floor, guard_sigma_ceil, guard_sigma_kick are
             its sigma guard.
@@ -136,7 +136,7 @@ class EVE(VariationalModel):
         thermostat: bool | None = None,
         thermostat_rate: float = 0.2,
         thermostat_gain: float = 0.0,
-        band_target: float = 1.0,
+        band_target: float | None = None,
         band_shape: str = "homogeneous",
         band_spread: float = 8.0,
         band_lower: float = 0.8,
@@ -182,25 +182,14 @@ class EVE(VariationalModel):
         **trainer_kwargs: Any,
     ) -> None:
         arguments = {
-            name: value
-            for name, value in locals().items()
-            if name not in ("self", "__class__", "trainer_kwargs")
+            name: value for name, value in locals().items() if name not in ("self", "__class__", "trainer_kwargs")
         }
         check_arguments(arguments, trainer_kwargs)
-        deterministic = neuron == "deterministic"
-        n_components = n_components or (1 if deterministic else 4)
-        n_latent_samples = n_latent_samples or (1 if deterministic else getattr(loss, "n_samples", 2))
-        n_predict_samples = n_predict_samples or (1 if deterministic else 4)
-        control = control or ("off" if deterministic else "batchnorm")
-        if deterministic and (n_latent_samples, n_predict_samples) != (1, 1):
-            raise ValueError("neuron='deterministic' has no noise; n_latent_samples and n_predict_samples must be 1")
-        if deterministic and control not in ("off", "batchnorm"):
-            raise ValueError(f"control={control!r} is not allowed with neuron='deterministic'; use 'off'")
+        choices = Choices.of(arguments)
         loss = build_loss(
             loss,
-            n_samples=n_latent_samples,
-            n_predict_samples=n_predict_samples,
-            n_components=n_components,
+            n_samples=choices.n_latent_samples,
+            n_components=choices.n_components,
             base=base,
             df=df,
             objective=objective,
@@ -214,46 +203,13 @@ class EVE(VariationalModel):
             **{name: arguments[name] for name in HOST_ARGUMENTS},
             **trainer_kwargs,
         )
-        self.anchor, self.valid_windows = anchor, valid_windows
+        self.valid_windows = valid_windows
         self.is_mixture = isinstance(self.loss, LatentMixture)
-        self.n_latent_samples = n_latent_samples if self.is_mixture else 1
-        n_outputs = 2 * self.loss.n_components if self.is_mixture else self.loss.outputsize_multiplier
-        sizes = NetworkSizes(
-            input_size=input_size,
-            h=h,
-            n_extra=self.hist_exog_size * input_size + self.futr_exog_size * (input_size + h) + self.stat_exog_size,
-            n_outputs=n_outputs,
-            location_channels=location_channels(self.loss),
-        )
-        stack = VariationalStack(
-            hidden_size,
-            n_units,
-            latent_dim,
-            depth=depth,
-            learned_prior=learned_prior,
-            sigma=sigma,
-            sigma_init=sigma_init,
-            sigma_floor=sigma_floor,
-            sigma_ceil=sigma_ceil,
-            pool=pool,
-            emission=emission,
-            deterministic=deterministic,
-        )
-        start = mixture_start_bias(h, self.loss.n_components) if self.is_mixture else None
-        self.network = EVENetwork(
-            sizes,
-            Encoder(input_size, sizes.n_extra, hidden_size, encoder, activation, dropout, decomposition_kernel),
-            stack,
-            Head(n_units, h, n_outputs, head, head_size, head_dropout, start),
-            stack.noise_bank(n_predict_samples, seed=random_seed),
-            skip,
-            skip_dropout,
-        )
-        settings = {name: arguments[name] for name in CONTROL_ARGUMENTS}
-        guard = {name.removeprefix("guard_"): arguments[name] for name in GUARD_ARGUMENTS}
-        self.controllers = nn.ModuleList(
-            UnitController(n_units, latent_dim, control=control, **settings, **guard) for _ in range(depth)
-        )
+        self.n_latent_samples = choices.n_latent_samples if self.is_mixture else 1
+        exogenous = (self.hist_exog_size, self.futr_exog_size, self.stat_exog_size)
+        self.network = build_network(arguments, choices, self.loss, exogenous)
+        self.anchor = anchor if keeps_locations(self.loss) else "mean"  # a level that is taken off must come back
+        self.controllers = build_controllers(arguments, choices.control)
         for controller, layer in zip(self._controllers(), self.layers, strict=True):
             controller.attach(layer)
         self._finish_init(scaler_type, patience_checks, weight_decay, local_weight)
@@ -277,8 +233,9 @@ class EVE(VariationalModel):
         extra = flatten_exogenous(hist, windows_batch["futr_exog"], windows_batch["stat_exog"])
         weights = seen.any(1).to(y.dtype)  # [B]
         self.network.train(self._sampling)
-        raw, self._states = self.network(y, extra, self._noise(len(y)), weights, level)
-        self._window_weights = weights
+        raw, states = self.network(y, extra, self._noise(len(y)), weights, level, self.local_weight > 0)
+        if self._sampling:  # for the terms that `training_step` adds
+            self._states, self._window_weights = states, weights
         if not self.is_mixture:
             return raw.mean(1)  # [B, h, outputs]
         loc, scale = raw.chunk(2, dim=-1)  # [B, S, h, M] each
@@ -307,15 +264,20 @@ class EVE(VariationalModel):
 
     @classmethod
     def paper_homeo(cls, h: int, input_size: int, **overrides: Any) -> "EVE":
-        """The paper's network under its homeostat, thermostat and calibration."""
-        return cls(h=h, input_size=input_size, **{**PAPER_HOMEO, "kl_weight": 1e-3 * h, **overrides})
+        """The paper's network under its homeostat, thermostat and calibration; mean squared error, one sample.
+
+        Its windows, epochs and once-per-epoch control are the benchmark's business, not the model's.
+        """
+        return cls(h=h, input_size=input_size, **{**PAPER_HOMEO, "kl_weight": 1e-3 * h, "loss": MSE(), **overrides})
 
     @classmethod
     def paper_off(cls, h: int, input_size: int, **overrides: Any) -> "EVE":
         """The paper's network with penalty, thermostat and calibration but no rescaling."""
-        return cls(h=h, input_size=input_size, **{**PAPER_OFF, "kl_weight": 1e-3 * h, **overrides})
+        return cls(h=h, input_size=input_size, **{**PAPER_OFF, "kl_weight": 1e-3 * h, "loss": MSE(), **overrides})
 
     @classmethod
     def paper_projection(cls, h: int, input_size: int, **overrides: Any) -> "EVE":
         """The paper's network with periodic projection into the band."""
-        return cls(h=h, input_size=input_size, **{**PAPER_PROJECTION, "kl_weight": 1e-3 * h, **overrides})
+        return cls(
+            h=h, input_size=input_size, **{**PAPER_PROJECTION, "kl_weight": 1e-3 * h, "loss": MSE(), **overrides}
+        )

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from ..neurons import Noise, NoiseBank, UnitState, VariationalStack
@@ -68,6 +67,7 @@ class EVENetwork(nn.Module):
         noise: Noise | None,
         weights: Tensor | None = None,
         anchor: Tensor | None = None,
+        need_local_elbo: bool = False,
     ) -> tuple[Tensor, list[UnitState]]:
         """Raw outputs of every latent sample, and the units' states.
 
@@ -77,11 +77,12 @@ class EVENetwork(nn.Module):
             noise: of every layer; None for posterior means (S = 1).
             weights: [B] of 0/1, windows that count in batch statistics.
             anchor: [B, 1], what was taken off the look-back; locations get it back.
+            need_local_elbo: whether the states carry the units' local ELBO.
 
         Returns:
             [B, S, h, n_outputs], one `UnitState` per layer.
         """
-        activation, states = self.stack(self.encoder(y, extra), noise, weights)
+        activation, states = self.stack(self.encoder(y, extra), noise, weights, need_local_elbo)
         raw = self.head(activation)  # [B, S, h, n_outputs]
         base = None if anchor is None else anchor.unsqueeze(-1).unsqueeze(-1)  # [B, 1, 1, 1]
         if self.skip is not None:
@@ -91,5 +92,3 @@ class EVENetwork(nn.Module):
             first, last = self.sizes.location_channels
             raw[..., first:last] += base
         return raw, states
-
-

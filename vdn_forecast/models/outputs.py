@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from neuralforecast.losses.pytorch import GMM, BasePointLoss, DistributionLoss
+from neuralforecast.losses.pytorch import GMM, PMM, BasePointLoss, HuberIQLoss, IQLoss
 from torch import nn
 
 from ..losses import LatentMixture
@@ -12,27 +12,49 @@ def build_loss(loss: nn.Module | None, n_samples: int, **mixture: Any) -> nn.Mod
     """The user's loss, or the `LatentMixture` that fits the model.
 
     Raises:
-        ValueError: a `LatentMixture` for another number of latent samples.
+        ValueError: a `LatentMixture` for another number of latent samples, or beside arguments that contradict it.
     """
     if loss is None:
-        mixture.pop("n_predict_samples")
         return LatentMixture(n_samples=n_samples, **mixture)
-    if isinstance(loss, LatentMixture) and loss.n_samples != n_samples:
-        raise ValueError(
-            f"loss has n_samples={loss.n_samples}; it must equal the model's n_latent_samples={n_samples}"
-        )
+    if not isinstance(loss, LatentMixture):
+        return loss
+    if loss.n_samples != n_samples:
+        raise ValueError(f"loss has n_samples={loss.n_samples}; it must equal the model's n_latent_samples={n_samples}")
+    own = {
+        "n_components": loss.n_components,
+        "base": loss.base,
+        "df": loss.df,
+        "objective": loss.objective_weights,
+        "eval_objective": loss.eval_objective,
+        "trajectory": loss.trajectory,
+    }
+    default = LatentMixture()
+    for name, value in mixture.items():
+        wanted = {value: 1.0} if name == "objective" and isinstance(value, str) else value
+        usual = {"objective": default.objective_weights, "df": 5}.get(name, getattr(default, name, None))
+        if wanted not in (own[name], usual):
+            raise ValueError(f"{name}={value!r} is not allowed beside loss=LatentMixture(...), which has {own[name]!r}")
     return loss
 
 
 def location_channels(loss: nn.Module) -> tuple[int, int]:
-    """Which outputs per step are locations, [first, last): the linear skip is added to them."""
+    """Which outputs per step the linear skip is added to, [first, last): the locations, or what comes nearest."""
     if isinstance(loss, BasePointLoss):
         return 0, int(loss.outputsize_multiplier)
-    if isinstance(loss, GMM):  # LatentMixture, too
+    if isinstance(loss, GMM | PMM):  # LatentMixture is a GMM
         return 0, int(loss.n_components)
-    if isinstance(loss, DistributionLoss) and loss.distribution == "StudentT":
-        return 1, 2  # df, loc, scale
-    return 0, 1
+    return (1, 2) if getattr(loss, "distribution", None) == "StudentT" else (0, 1)
+
+
+def keeps_locations(loss: nn.Module) -> bool:
+    """Whether a constant added to the location channels is added to the forecast, in the window's unit.
+
+    Not so for logits, log means, spline knots, counts that are multiplied with the window's level, and implicit
+    quantiles, which the loss transforms further.
+    """
+    if isinstance(loss, BasePointLoss):
+        return not isinstance(loss, IQLoss | HuberIQLoss)
+    return isinstance(loss, GMM | PMM) or getattr(loss, "distribution", None) in ("Normal", "StudentT", "Poisson")
 
 
 def resolve_scaler(scaler_type: str, loss: nn.Module) -> str:

@@ -1,5 +1,6 @@
 """Joint sample paths from a model's own mixture: one component for the whole path, AR(1) emission noise."""
 
+import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ from scipy import signal, special, stats
 from torch import Tensor
 
 from ..losses import LatentMixture
+from ..mixture import component_cdf, component_log_prob
 
 if TYPE_CHECKING:
     from .base import VariationalModel
@@ -37,7 +39,7 @@ def simulate_paths(
         rng = np.random.default_rng([seed, series])
         component = rng.integers(mean.shape[-1], size=n_paths)
         noise = autoregressive_noise(rng.standard_normal((n_paths, model.h)), rho)
-        if loss.base == "studentt":
+        if loss.df is not None:
             noise = stats.t.ppf(special.ndtr(noise), loss.df)
         paths[series] = mean[:, component].T + spread[:, component].T * noise
     return paths
@@ -64,21 +66,22 @@ def noise_correlation(batches: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]], 
         One of `CORRELATIONS`; 0 where no window is complete.
     """
     totals = torch.zeros(len(CORRELATIONS), dtype=torch.float64)
-    for y, mask, loc, scale in batches:
+    for batch in batches:
+        y, mask, loc, scale = (tensor.float().cpu() for tensor in batch)
         whole = (mask > 0).all(1)
         if not bool(whole.any()) or y.shape[1] < 2:
             continue
         y, loc, scale = y[whole], loc[whole], scale[whole]
         noise = (y.unsqueeze(-1) - loc) / scale  # [W, h, C]
-        if loss.base == "studentt":
-            uniform = torch.from_numpy(stats.t.cdf(noise.numpy(), loss.df)).clamp(1e-6, 1 - 1e-6)
-            noise = torch.special.ndtri(uniform).to(noise.dtype)
-        # log-density of AR(1) noise relative to independent noise; what does not depend on rho cancels
-        base = -0.5 * noise.square().sum(1) - scale.log().sum(1)  # [W, C]
+        marginal = component_log_prob(noise, loss.df)  # of every step alone, up to the scale
+        if loss.df is not None:
+            uniform = component_cdf(noise.double(), loss.df).clamp(1e-9, 1 - 1e-9)
+            noise = torch.special.ndtri(uniform).float()
+        # a Gaussian copula: the marginals' density times that of correlated relative to independent normal scores
+        alone = (marginal - scale.log() + 0.5 * noise.square()).sum(1)  # [W, C]
         first = -0.5 * noise[:, 0].square()
         for i, rho in enumerate(CORRELATIONS):
             steps = (noise[:, 1:] - rho * noise[:, :-1]).square() / (1 - rho**2)
-            path = first - 0.5 * steps.sum(1) - scale.log().sum(1)
-            path = path - 0.5 * (y.shape[1] - 1) * float(np.log(1 - rho**2))
-            totals[i] += torch.logsumexp(path if rho else base, -1).double().sum()
+            path = alone + first - 0.5 * steps.sum(1) - 0.5 * (y.shape[1] - 1) * math.log(1 - rho**2)
+            totals[i] += torch.logsumexp(path, -1).double().sum()
     return CORRELATIONS[int(totals.argmax())] if bool(totals.any()) else 0.0

@@ -2,7 +2,9 @@
 
 from typing import Any
 
-SMALL: dict[str, Any] = {"n_units": 128, "hidden_size": 128, "head_size": 128, "n_predict_samples": 4}
+import torch
+
+SMALL: dict[str, Any] = {"n_units": 128, "hidden_size": 128, "head_size": 128}
 
 TWIN: dict[str, Any] = {"neuron": "deterministic"}
 
@@ -32,8 +34,12 @@ _PAPER: dict[str, Any] = {
     "kl_min": 0.05,
     "kl_max": 0.30,
     "ema_after_rescale": "stale",
+    "n_predict_samples": 1,
     "learning_rate": 1e-3,
     "weight_decay": 0.0,
+    "patience_checks": 0,
+    "lr_scheduler": torch.optim.lr_scheduler.ConstantLR,
+    "lr_scheduler_kwargs": {"factor": 1.0},
 }
 
 PAPER_HOMEO = {**_PAPER, "control": "homeo", "thermostat": True, "calibration": True}

@@ -1,5 +1,6 @@
 """After training: estimate anew what depends on the final weights."""
 
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,10 @@ def settle(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
     mode = model.training
     model.eval()
     try:
-        reestimate(norms, lambda: _pass_train_windows(model, dataset))
+        try:
+            reestimate(norms, lambda: _pass_train_windows(model, dataset))
+        except ValueError as error:  # a single window: the running statistics stay
+            warnings.warn(f"{model}: {error}", UserWarning, stacklevel=2)
         if isinstance(model.loss, LatentMixture):
             model.path_correlation.fill_(noise_correlation(_mixtures(model, dataset), model.loss))
     finally:
@@ -46,9 +50,7 @@ def _pass_train_windows(model: "VariationalModel", dataset: TimeSeriesDataset) -
         model(batch["windows_batch"])
 
 
-def _mixtures(
-    model: "VariationalModel", dataset: TimeSeriesDataset
-) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
+def _mixtures(model: "VariationalModel", dataset: TimeSeriesDataset) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
     """y, mask, locations and scales of some validation windows, or train windows without validation."""
     batches = window_batches(
         model,

@@ -135,9 +135,7 @@ class VariationalLayer(nn.Module):
             ValueError: a tensor of the wrong shape, or "gaussian" emission without its noise.
         """
         if context.ndim not in (2, 3) or context.shape[-1] != self.in_features:
-            raise ValueError(
-                f"context has shape {tuple(context.shape)}; it must be [B(, S), {self.in_features}]"
-            )
+            raise ValueError(f"context has shape {tuple(context.shape)}; it must be [B(, S), {self.in_features}]")
         units = (self.n_units, self.latent_dim)
         mu = self.mu(context).unflatten(-1, units)  # [B(, S), N, k]
         if self.mu_transform is not None:
@@ -149,9 +147,7 @@ class VariationalLayer(nn.Module):
             z = centre
         else:
             if eps.ndim != 4 or tuple(eps.shape[-2:]) != units:
-                raise ValueError(
-                    f"eps has shape {tuple(eps.shape)}; it must be [B or 1, S, {units[0]}, {units[1]}]"
-                )
+                raise ValueError(f"eps has shape {tuple(eps.shape)}; it must be [B or 1, S, {units[0]}, {units[1]}]")
             # an amortised scale without samples, [B, N, k], needs the sample axis that `centre` has
             spread = log_sigma.unsqueeze(1) if log_sigma.ndim == 3 else log_sigma
             z = centre + spread.exp() * eps  # [B, S, N, k]

@@ -101,9 +101,7 @@ class NoiseBank(nn.Module):
 
         def draw(*shape: int) -> Tensor:
             drawn = n_samples // 2 if antithetic else n_samples
-            eps = torch.randn(
-                batch_size, drawn, *shape, generator=generator, device=like.device, dtype=like.dtype
-            )
+            eps = torch.randn(batch_size, drawn, *shape, generator=generator, device=like.device, dtype=like.dtype)
             return torch.cat([eps, -eps], dim=1) if antithetic else eps
 
         latent = tuple(draw(n, k) for n, k in self.shapes)

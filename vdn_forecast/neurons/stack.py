@@ -60,9 +60,7 @@ class VariationalStack(nn.Module):
         """A bank with the shapes that this stack reads."""
         layers = [layer for layer in self.layers if isinstance(layer, VariationalLayer)]
         emission = layers[0].emission == "gaussian"
-        return NoiseBank(
-            [(layer.n_units, layer.latent_dim) for layer in layers], n_samples, seed, emission=emission
-        )
+        return NoiseBank([(layer.n_units, layer.latent_dim) for layer in layers], n_samples, seed, emission=emission)
 
     def forward(
         self,

@@ -1,4 +1,7 @@
-"""The console script `vdn-forecast`; every command is one documented Python call. Imports are lazy."""
+"""The console script `vdn-forecast`; every command is one documented Python call.
+
+A module of its own: importing anything of the package imports torch, and `--help` should not wait for that.
+"""
 
 import argparse
 import os
@@ -12,7 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None for the process's own.
 
     Returns:
-        0; argparse leaves with 2 where the words are off.
+        0; 1 where a cell failed; argparse leaves with 2 where the words are off.
     """
     parser = argparse.ArgumentParser(
         prog="vdn-forecast", description="Variational distributional neurons (EVE) for NeuralForecast."
@@ -28,20 +31,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--data", help="benchmark data folder (default: VDN_DATA_DIR)")
     run.add_argument("--out", default="runs", help="folder of the results (default: runs)")
     run.add_argument("--only", nargs="+", metavar="DATASET", help="these datasets of the suite (default: all)")
-    for command in (demo, run):
-        command.add_argument("--threads", type=int, help="torch threads (default: torch's choice)")
+    for parsed in (demo, run):
+        parsed.add_argument("--threads", type=int, help="torch threads (default: torch's choice)")
     chosen = parser.parse_args(arguments)
     _prepare(chosen.threads)
     if chosen.command == "demo":
-        from .evaluation.demo import demo as run_demo
+        from vdn_forecast.evaluation.demo import demo as run_demo
 
         run_demo(chosen.data, chosen.out)
     else:
-        from .evaluation.runner import Runner
-        from .evaluation.suites import read_suite
+        from vdn_forecast.evaluation.runner import Runner
+        from vdn_forecast.evaluation.suites import read_suite
 
-        command = f"vdn-forecast benchmark run {chosen.suite}"
-        Runner(read_suite(chosen.suite), chosen.out, chosen.data, command).run(chosen.only)
+        source = f"vdn-forecast benchmark run {chosen.suite}"
+        runner = Runner(read_suite(chosen.suite), chosen.out, chosen.data, source)
+        runner.run(chosen.only)
+        return int(runner.failures > 0)
     return 0
 
 
@@ -51,7 +56,7 @@ def _prepare(threads: int | None) -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
-    from .evaluation.allocator import keep_memory
+    from vdn_forecast.evaluation.allocator import keep_memory
 
     if threads is not None:
         torch.set_num_threads(threads)
