@@ -94,6 +94,12 @@ class ResultTable:
         """Identities of the cells that are there."""
         return set(self.read()["cell"])
 
+    def find(self, cell: str) -> dict[str, Any] | None:
+        """The row of one cell; None where it is not there."""
+        rows = self.read()
+        found = rows[rows["cell"] == cell]
+        return None if found.empty else dict(found.iloc[0])
+
     def append(self, row: Mapping[str, Any]) -> None:
         """Write one row in a single call; floats with eight digits.
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,27 +75,29 @@ class Runner:
         scored: list[tuple[float, dict[str, Any]]] = []
         for candidate in line.candidates():
             cell = self.suite.cell(line, dataset, self.suite.seeds[0], candidate)
-            self._run(cell, data, self.trials, bar)
-            rows = self.trials.read()
-            rows = rows[rows["cell"] == cell.identity]
-            if len(rows):
-                scored.append((float(rows["val_crps19"].iloc[0]), candidate))
+            row = self._run(cell, data, self.trials, bar)
+            if row is not None:
+                scored.append((float(row["val_crps19"]), candidate))
         complete = len(scored) == len(list(line.candidates()))
         return min(scored, key=lambda pair: pair[0])[1] if complete else None
 
-    def _run(self, cell: Cell, data: PanelData, table: ResultTable, bar: Any) -> None:
+    def _run(self, cell: Cell, data: PanelData, table: ResultTable, bar: Any) -> Mapping[str, Any] | None:
+        """The cell's row, run now or before; None where it failed."""
         is_trial = table is self.trials
         name = f"{cell.dataset} {cell.label} seed {cell.seed}" + (" trial" if is_trial else "")
         bar.set_postfix_str(name)
-        if cell.identity not in table.cells():
-            started = time.perf_counter()
-            try:
+        started = time.perf_counter()
+        try:
+            row = table.find(cell.identity)
+            if row is None:
                 row, _ = run_cell(cell, data, self.command, test=not is_trial)
-            except Exception as error:
-                self.failures += 1
-                bar.write(f"{name}: failed, {type(error).__name__}: {error}", file=sys.stderr)
-            else:
                 table.append(row)
-                score = row.get("crps19", row.get("val_crps19", float("nan")))
+                score = row.get("crps19", row["val_crps19"])
                 bar.write(f"{name}: crps19 {score:.4f}, {time.perf_counter() - started:.0f} s", file=sys.stderr)
-        bar.update()
+        except Exception as error:
+            self.failures += 1
+            bar.write(f"{name}: failed, {type(error).__name__}: {error}", file=sys.stderr)
+            return None
+        finally:
+            bar.update()
+        return row
