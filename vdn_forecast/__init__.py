@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from ._compat import register_models
+from ._version import __version__
 from .frames import check_frame
 from .losses import LatentMixture
 from .models import EVE
-
-__version__ = "0.1.0"
 
 register_models({"eve": EVE})
 

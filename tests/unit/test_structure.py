@@ -21,12 +21,13 @@ MAY_IMPORT = {
     "neurons": set(),
     "_compat": set(),
     "frames": set(),
+    "_version": set(),
     "control": {"neurons"},
     "losses": {"neurons", "_compat"},
     "models": {"neurons", "_compat", "control", "losses"},
     "diagnostics": {"neurons", "_compat", "control", "losses", "models"},
     "search": {"neurons", "_compat", "control", "losses", "models", "diagnostics"},
-    "evaluation": {"neurons", "_compat", "control", "losses", "models", "frames"},
+    "evaluation": {"neurons", "_compat", "control", "losses", "models", "frames", "_version"},
 }
 PARTS = {"mixture": "losses", "_loss_arguments": "losses", "_quantile_search": "losses"}
 ON_TOP = {"__init__", "cli"}  # may import everything
