@@ -21,6 +21,7 @@ from vdn_forecast._loss_arguments import (
     objective_weights_of,
     positive_int,
 )
+from vdn_forecast._mixture_likelihood import normal_mixture_nll
 
 
 class LatentMixture(GMM):
@@ -115,7 +116,7 @@ class LatentMixture(GMM):
                 f"got {output.shape[-1]}."
             )
         loc, raw = output.unsqueeze(-2).chunk(2, dim=-1)
-        return loc, raw
+        return loc.contiguous(), raw.contiguous()  # every step after this one is several times slower on strided halves
 
     def scale_decouple(
         self,
@@ -231,6 +232,8 @@ class LatentMixture(GMM):
         """One training objective, averaged with the weights of `mask`; a scalar."""
         if name == "crps":
             return weighted_average(mixture.mixture_crps(y, loc, scale), weights=mask)
+        if name == "mixture" and self.df is None and not self.trajectory:
+            return weighted_average(normal_mixture_nll(y, loc, scale), weights=mask)
         log_prob = mixture.log_prob_by_component(y, loc, scale, self.df)  # [B, h, 1, C]
         steps: torch.Tensor | float = 1.0
         if self.trajectory:

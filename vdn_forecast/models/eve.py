@@ -238,8 +238,8 @@ class EVE(VariationalModel):
             self._states, self._window_weights = states, weights
         if not self.is_mixture:
             return raw.mean(1)  # [B, h, outputs]
-        loc, scale = raw.chunk(2, dim=-1)  # [B, S, h, M] each
-        return torch.cat([part.transpose(1, 2).flatten(2) for part in (loc, scale)], dim=-1)  # [B, h, 2 S M]
+        split = raw.unflatten(-1, (2, -1))  # [B, S, h, 2, M]
+        return split.permute(0, 2, 3, 1, 4).flatten(2)  # [B, h, 2 S M]
 
     def _noise(self, n_windows: int) -> Noise | None:
         if self.layers[0].deterministic:
