@@ -38,7 +38,9 @@ def plan(directory: str | Path | None, max_steps: int | None = None) -> DemoPlan
     """ETTh1, h = 96, on the standard protocol where a data folder is given; else AirPassengersPanel, h = 12."""
     if data_directory(directory) is None:
         steps = 300 if max_steps is None else max_steps
-        return DemoPlan("AirPassengers", embedded(), 12, {"max_steps": steps, "val_check_steps": 50})
+        # as many windows a step for every model: NeuralForecast's default is four times EVE's
+        budget = {"max_steps": steps, "val_check_steps": 50, "windows_batch_size": 256}
+        return DemoPlan("AirPassengers", embedded(), 12, budget)
     return DemoPlan("ETTh1", ltsf("ETTh1"), 96, {} if max_steps is None else {"max_steps": max_steps})
 
 
