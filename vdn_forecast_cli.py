@@ -31,9 +31,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--data", help="benchmark data folder (default: VDN_DATA_DIR)")
     run.add_argument("--out", default="runs", help="folder of the results (default: runs)")
     run.add_argument("--only", nargs="+", metavar="DATASET", help="these datasets of the suite (default: all)")
+    listing = actions.add_parser("list", help="show a suite's cells and every argument of their models; runs nothing")
+    listing.add_argument("suite", help="YAML file, see configs/benchmarks")
+    report = actions.add_parser("report", help="write Markdown, CSV and one HTML page from a results file")
+    report.add_argument("results", help="CSV that `benchmark run` wrote")
+    report.add_argument("--out", default="runs/report", help="folder of the report (default: runs/report)")
+    report.add_argument("--published", help="CSV of published figures to stand beside ours")
     for parsed in (demo, run):
         parsed.add_argument("--threads", type=int, help="torch threads (default: torch's choice)")
     chosen = parser.parse_args(arguments)
+    if getattr(chosen, "action", "") == "report":
+        from vdn_forecast.evaluation.report import write_report
+
+        print(write_report(chosen.results, chosen.out, chosen.published).html)
+        return 0
+    if getattr(chosen, "action", "") == "list":
+        from vdn_forecast.evaluation.listing import list_cells
+        from vdn_forecast.evaluation.suites import read_suite
+
+        for text in list_cells(read_suite(chosen.suite)):
+            print(text)
+        return 0
     _prepare(chosen.threads)
     if chosen.command == "demo":
         from vdn_forecast.evaluation.demo import demo as run_demo

@@ -5,6 +5,7 @@
 Replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->` in README.md.
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -24,14 +25,15 @@ def accuracy() -> str:
     for dataset, part in rows.groupby("dataset", sort=False):
         table = part.groupby("model", sort=False)
         means = table[["mse", "mae", "crps19", "crps_exact", "coverage80", "coverage90"]].mean().sort_values("crps19")
-        spread = table[["mse", "crps19"]].std()
-        for model, mean in means.iterrows():
+        spread = {name: table[name].std().to_dict() for name in ("mse", "crps19")}
+        for model in map(str, means.index):
+            mean = means.loc[model]
             mine = part[part["model"] == model]
             chosen = ", ".join(sorted({_chosen(text) for text in mine["arguments"]}))
             several = len(mine) > 1
             lines.append(
-                f"| {dataset} | {model} | {mean['mse']:.4f}{_plus(spread.loc[model, 'mse'], several)} | {mean['mae']:.4f} "
-                f"| {mean['crps19']:.4f}{_plus(spread.loc[model, 'crps19'], several)} | {mean['crps_exact']:.4f} "
+                f"| {dataset} | {model} | {mean['mse']:.4f}{_plus(spread['mse'][model], several)} | {mean['mae']:.4f} "
+                f"| {mean['crps19']:.4f}{_plus(spread['crps19'][model], several)} | {mean['crps_exact']:.4f} "
                 f"| {100 * mean['coverage80']:.1f} / {100 * mean['coverage90']:.1f} | {len(mine)} | {chosen} |"
             )
     return "\n".join(lines)
@@ -57,8 +59,6 @@ def _plus(deviation: float, several: bool) -> str:
 
 
 def _chosen(arguments: str) -> str:
-    import json
-
     found = json.loads(arguments)
     return " ".join(f"{name} {value}" for name, value in found.items() if name in ("control", "dropout")) or "–"
 
@@ -68,10 +68,11 @@ def main() -> None:
     readme = ROOT / "README.md"
     text = readme.read_text()
     for name, table in (("accuracy", accuracy()), ("speed", speed())):
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        pattern = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
         if not pattern.search(text):
             raise ValueError(f"README.md has no <!-- {name} --> ... <!-- /{name} --> block")
-        text = pattern.sub(lambda match, table=table: f"{match[1]}{table}\n{match[2]}", text)
+        before, after = pattern.split(text)[0], pattern.split(text)[-1]
+        text = f"{before}<!-- {name} -->\n{table}\n<!-- /{name} -->{after}"
     temporary = readme.with_suffix(".tmp")
     temporary.write_text(text)
     temporary.replace(readme)

@@ -15,7 +15,6 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 import torch
@@ -24,8 +23,10 @@ from tqdm import tqdm
 
 from vdn_forecast.evaluation.allocator import keep_memory
 from vdn_forecast.evaluation.cells import versions
+from vdn_forecast.evaluation.evaluator import as_dataset
 from vdn_forecast.evaluation.models import build_model
 from vdn_forecast.evaluation.quiet import quiet_lightning
+from vdn_forecast.evaluation.sources import synthetic_panel
 
 MODELS = ("EVE", "twin", "NHITS", "DLinear")
 
@@ -43,17 +44,6 @@ class StepClock(pl.Callback):
     def median(self) -> float:
         """Seconds between two ends, the first steps left out."""
         return statistics.median(b - a for a, b in zip(self.ends[2:], self.ends[3:], strict=False))
-
-
-def synthetic_panel(n_series: int, n_rows: int, seed: int = 0) -> TimeSeriesDataset:
-    """Seasonal series with noise, [n_series x n_rows]."""
-    rng = np.random.default_rng(seed)
-    daily = np.sin(np.arange(n_rows) * 2 * np.pi / 24)
-    y = rng.uniform(0.5, 2, (n_series, 1)) * daily + rng.normal(size=(n_series, n_rows))
-    temporal = np.stack([y.ravel(), np.ones(y.size)], axis=1)
-    return TimeSeriesDataset(
-        temporal, pd.Index(["y", "available_mask"]), np.arange(n_series + 1, dtype=np.int32) * n_rows, y_idx=0
-    )
 
 
 def step_seconds(name: str, dataset: TimeSeriesDataset, steps: int, batch_size: int) -> float:
@@ -85,7 +75,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     keep_memory()
-    dataset = synthetic_panel(chosen.series, chosen.rows)
+    dataset = as_dataset(synthetic_panel(chosen.series, chosen.rows).values)
     seconds: dict[str, list[float]] = {name: [] for name in MODELS}
     for _ in tqdm(range(chosen.rounds), desc="rounds"):
         for name in MODELS:

@@ -1,10 +1,12 @@
+import csv
+import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from vdn_forecast.evaluation.leaderboard import as_text, leaderboard
-from vdn_forecast.evaluation.results import SCHEMA, ResultTable, cell_identity
+from vdn_forecast.evaluation.results import SCHEMA, SCHEMA_VERSION, ResultTable, cell_identity
 
 
 def row(cell: str, **values: object) -> dict[str, object]:
@@ -40,6 +42,101 @@ def test_another_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="another schema"):
         ResultTable(path)
     assert path.read_text() == "cell,score\na,1\n"
+
+
+@pytest.mark.parametrize("content", ["cell,score\na,1\nb", "cell,score", "cell,protocol\n"])
+def test_nothing_is_cut_off_a_file_of_another_schema(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match="another schema"):
+        ResultTable(path)
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("content", ["", "cell,proto", ",".join(SCHEMA)])
+def test_a_header_cut_off_by_a_kill_starts_anew(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "r.csv"
+    path.write_text(content)
+    table = ResultTable(path)
+    assert table.cells() == set()
+    table.append(row("a"))
+    assert ResultTable(path).cells() == {"a"}
+
+
+def version_1(path: Path, *cells: str) -> list[list[str]]:
+    """A file as version 1 wrote it, and its rows."""
+    rows = []
+    for cell in cells:
+        found = row(cell, arguments='{"x": "1,2"}', crps19="0.12345678", command="run it")
+        rows.append([str(found.get(name, "")) for name in SCHEMA[:29]])
+    with path.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([SCHEMA[:29], *rows])
+    return rows
+
+
+def test_a_file_of_version_1_is_upgraded_and_its_rows_say_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "r.csv"
+    before = version_1(path, "a", "b")
+    table = ResultTable(path)
+    assert "results schema 1" in caplog.text
+    with path.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert tuple(header) == SCHEMA
+    assert rows == [[*values, "", "", "", "1"] for values in before]
+    table.append(row("c", nmae=0.25))
+    again = ResultTable(path).read()
+    assert again["schema"].tolist() == [1, 1, SCHEMA_VERSION]
+    assert again["nmae"].isna().tolist() == [True, True, False]
+    once = path.read_bytes()
+    ResultTable(path)
+    assert path.read_bytes() == once
+
+
+def test_an_upgrade_drops_a_half_row_too(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    version_1(path, "a", "b")
+    path.write_bytes(path.read_bytes()[:-20])
+    assert ResultTable(path).cells() == {"a"}
+
+
+def test_a_kill_in_the_middle_of_an_upgrade_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "r.csv"
+    version_1(path, "a", "b")
+    before = path.read_bytes()
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            ResultTable(path)
+    assert path.read_bytes() == before
+    assert ResultTable(path).cells() == {"a", "b"}
+
+
+def test_a_row_with_too_many_values_stops_the_upgrade(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    version_1(path, "a")
+    path.write_text(path.read_text() + "," * 40 + "\n")
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="line 3 has 41 values"):
+        ResultTable(path)
+    assert path.read_bytes() == before
+
+
+def test_short_rows_of_an_older_process_can_still_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    [values] = version_1(path, "a")
+    table = ResultTable(path)
+    table.append(row("b"))
+    with path.open("a", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerow(["late", *values[1:]])
+    again = ResultTable(path).read()
+    assert again["cell"].tolist() == ["a", "b", "late"]
+    assert again["schema"].tolist() == [1, SCHEMA_VERSION, 1]
 
 
 def test_an_unknown_column_is_refused(tmp_path: Path) -> None:

@@ -29,7 +29,12 @@ MAY_IMPORT = {
     "search": {"neurons", "_compat", "control", "losses", "models", "diagnostics"},
     "evaluation": {"neurons", "_compat", "control", "losses", "models", "frames", "_version"},
 }
-PARTS = {"mixture": "losses", "_loss_arguments": "losses", "_quantile_search": "losses", "_mixture_likelihood": "losses"}
+PARTS = {
+    "mixture": "losses",
+    "_loss_arguments": "losses",
+    "_quantile_search": "losses",
+    "_mixture_likelihood": "losses",
+}
 ON_TOP = {"__init__", "cli"}  # may import everything
 PLAIN_TORCH = {"neurons", "control"}
 

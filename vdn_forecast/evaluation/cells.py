@@ -10,14 +10,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from .._compat import describe_arguments
+from .._version import __version__
 from .data import PanelData
 from .evaluator import Evaluation, evaluate
 from .models import build_model
 from .protocols import Protocol
 from .quiet import quiet_lightning
 from .results import cell_identity
+from .window_scores import window_block
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,12 @@ def run_cell(cell: Cell, data: PanelData, command: str, *, test: bool = True) ->
         "versions": versions(),
         "command": command,
     }
-    return row | (done.test.summary() if done.test is not None else {}), done
+    if done.test is not None:
+        row |= done.test.summary()
+    if done.windows is not None:
+        n_origins = len(done.windows.windows)
+        row |= done.windows.summary(window_block(cell.h, data.info.season, cell.protocol.stride, n_origins))
+    return row, done
 
 
 def validation_stride(cell: Cell) -> int:

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from .naive import NaiveModel
 from .protocols import Protocol
 from .quiet import quiet_lightning
 from .scores import ForecastBlock, ScoreSums
+from .window_scores import WindowRatios
 
 WINDOWS_PER_BLOCK = 1024
 
@@ -39,6 +40,7 @@ class Evaluation:
         steps: optimiser steps done.
         model: the fitted model.
         peak_mb: highest resident memory of the process so far.
+        windows: scores per test window, where the protocol has them.
     """
 
     test: ScoreSums | None
@@ -49,6 +51,7 @@ class Evaluation:
     steps: int
     model: Any
     peak_mb: float
+    windows: WindowRatios | None = None
 
 
 def evaluate(
@@ -65,12 +68,14 @@ def evaluate(
         stride: of validation scores; None for the protocol's.
 
     Raises:
-        ValueError: a horizon longer than a split, or a forecast that is not finite.
+        ValueError: a horizon longer than a split, a forecast that is not finite, or data without the original scale
+            that the protocol needs.
     """
     scaled = protocol.prepare(data)
     n_train, n_val, n_test = scaled.borders
     for rows in (n_val, n_test):
         protocol.origins(rows, h)
+    moments = tuple(map(torch.from_numpy, data.train_moments())) if protocol.scale == "restored" else None
     started = time.perf_counter()
     with quiet_lightning():
         if isinstance(model, NaiveModel):
@@ -87,14 +92,21 @@ def evaluate(
         for block in blocks(
             fitted, scaled, stride or protocol.stride, protocol.input_size, h, n_train, n_train + n_val, residual
         ):
-            validation.update(block)
+            validation.update(block if moments is None else block.restored(*moments))
         started = time.perf_counter()
-        scores = None
+        scores = windows = None
         if test:
+            n_origins = protocol.origins(n_test, h)
             scores = ScoreSums(len(scaled.series), h)
+            windows = WindowRatios(n_origins) if protocol.has_window_ratios else None
             first, last = n_train + n_val, n_train + n_val + n_test
-            for block in blocks(fitted, scaled, protocol.stride, protocol.input_size, h, first, last, residual):
+            for block in blocks(
+                fitted, scaled, protocol.stride, protocol.input_size, h, first, last, residual, n_origins
+            ):
+                block = block if moments is None else block.restored(*moments)
                 scores.update(block)
+                if windows is not None:
+                    windows.update(block)
         predict_seconds = time.perf_counter() - started
     parameters: Any = getattr(fitted, "parameters", list)()
     trained = getattr(fitted, "train_trajectories", [])
@@ -107,6 +119,7 @@ def evaluate(
         len(trained),
         fitted,
         peak_memory_mb(),
+        windows,
     )
 
 
@@ -134,7 +147,8 @@ def gives_quantiles(model: Any) -> bool:
 def residual_scale(model: Any, data: PanelData, protocol: Protocol, h: int, first: int, last: int) -> Tensor:
     """Root mean squared residual per series and step over a split, [n_series, h]: a point model's Gaussian."""
     sums = ScoreSums(len(data.series), h)
-    for block in blocks(model, data, protocol.stride, protocol.input_size, h, first, last, None):
+    # every origin, also where the protocol scores few: ILI's validation rows hold a single one at stride 96
+    for block in blocks(model, data, 1, protocol.input_size, h, first, last, None):
         sums.update(block)
     return (sums.sums["mse"] / sums.count.unsqueeze(1)).sqrt().float()
 
@@ -148,6 +162,7 @@ def blocks(
     first: int,
     last: int,
     residual: Tensor | None,
+    n_origins: int | None = None,
 ) -> Iterator[ForecastBlock]:
     """Forecasts from all origins whose h steps lie in rows [first, last), series by series in each slice.
 
@@ -159,9 +174,11 @@ def blocks(
         h: horizon.
         first, last: rows of the split.
         residual: [n_series, h] scales that turn a point forecast into Gaussian quantiles, or None.
+        n_origins: leave out those after this many; None for all.
     """
     n_series = len(data.series)
-    n_origins = (last - first - h) // stride + 1
+    possible = (last - first - h) // stride + 1
+    n_origins = possible if n_origins is None else min(n_origins, possible)
     per_slice = max(1, WINDOWS_PER_BLOCK // n_series)
     for begin in range(0, n_origins, per_slice):
         count = min(per_slice, n_origins - begin)
@@ -169,21 +186,24 @@ def blocks(
         stop = start + (count - 1) * stride + h
         rows = data.values[max(0, start - input_size) : stop]  # [L + .. + h, n_series]
         series = torch.arange(n_series).repeat_interleave(count)  # [W], windows of a series together
+        number = torch.arange(begin, begin + count).repeat(n_series)  # [W]
         if isinstance(model, NaiveModel):
             origin = start + stride * np.arange(count)
             mean = torch.from_numpy(model.forecast(data.values, origin, h)).float().flatten(0, 1)  # [W, h]
             y = _targets(data.values, origin, h)
-            yield _point_block(series, y, mean, residual)
+            yield replace(_point_block(series, y, mean, residual), origin=number)
             continue
-        dataset = _dataset(rows)
+        dataset = as_dataset(rows)
         if isinstance(model, VariationalModel) and isinstance(model.loss, LatentMixture):
-            yield _mixture_block(model, dataset, len(rows) - input_size, stride, series)
+            block = _mixture_block(model, dataset, len(rows) - input_size, stride, series)
+            yield replace(block, origin=number)
             continue
         y = _targets(data.values, start + stride * np.arange(count), h)
-        yield _predicted_block(model, dataset, len(rows) - input_size, stride, series, y, residual)
+        block = _predicted_block(model, dataset, len(rows) - input_size, stride, series, y, residual)
+        yield replace(block, origin=number)
 
 
-def _dataset(rows: np.ndarray) -> TimeSeriesDataset:
+def as_dataset(rows: np.ndarray) -> TimeSeriesDataset:
     """A NeuralForecast dataset of equally long series from a table [T, n_series]."""
     import pandas as pd
 

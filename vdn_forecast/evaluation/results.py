@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -42,7 +43,18 @@ SCHEMA = (
     "data_note",
     "versions",
     "command",
+    "crps_ratio",
+    "nmae",
+    "crps_ratio_se",
+    "schema",
 )
+SCHEMA_VERSION = 2
+"""Stands in the column `schema` of every row: the version it was written under."""
+_COLUMNS_OF = {1: 29, SCHEMA_VERSION: len(SCHEMA)}
+"""How many of `SCHEMA`'s columns each version had: columns are only ever added at the end."""
+
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def cell_identity(**parts: Any) -> str:
@@ -54,41 +66,74 @@ def cell_identity(**parts: Any) -> str:
 class ResultTable:
     """An append-only CSV of `SCHEMA`.
 
+    A file of an older version is rewritten once, whole or not at all: its rows keep what they have, get empty new
+    columns, and the version they were written under in `schema`.
+
     Args:
         path: the file; made with its header at the first row.
 
     Raises:
-        ValueError: the file has other columns.
+        ValueError: the file has other columns than any version, or a row with more values than columns.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if self.path.exists():
-            with self.path.open(newline="") as file:
-                header = next(csv.reader(file), [])
-            if tuple(header) != SCHEMA:
-                missing, extra = set(SCHEMA) - set(header), set(header) - set(SCHEMA)
-                raise ValueError(
-                    f"{self.path} has another schema: missing {sorted(missing)}, unknown {sorted(extra)}; "
-                    "move it away or name another results file"
-                )
-            self._drop_half_row()
+            with self._locked():  # another process may be writing a row, or upgrading the same file
+                self._repair()
 
-    def _drop_half_row(self) -> None:
-        """A kill may leave a last line without its end; that cell runs again."""
-        with self._locked():
-            text = self.path.read_bytes()
-            if text and not text.endswith(b"\n"):
-                whole = text[: text.rfind(b"\n") + 1]
-                temporary = self.path.with_suffix(".tmp")
-                temporary.write_bytes(whole)
-                os.replace(temporary, self.path)
+    def _repair(self) -> None:
+        """Cut off what a kill left half-written, and bring an older version to this one; refuse anything else."""
+        content = self.path.read_bytes()
+        header, found, _ = content.partition(b"\n")
+        if not found and ",".join(SCHEMA).encode().startswith(header):
+            return self._replace(b"")  # killed in the header: there was no row yet
+        names = next(csv.reader([header.decode(errors="replace")]), [])
+        version = next((v for v, count in _COLUMNS_OF.items() if tuple(names) == SCHEMA[:count]), None)
+        if version is None:
+            missing, extra = set(SCHEMA) - set(names), set(names) - set(SCHEMA)
+            raise ValueError(
+                f"{self.path} has another schema: missing {sorted(missing)}, unknown {sorted(extra)}; "
+                "move it away or name another results file"
+            )
+        whole = content[: content.rfind(b"\n") + 1]  # the cell of a half row runs again
+        if version != SCHEMA_VERSION:
+            whole = self._upgraded(whole, version)
+            _LOGGER.warning("%s: results schema %d, is now %d", self.path, version, SCHEMA_VERSION)
+        if whole != content:
+            self._replace(whole)
+
+    def _upgraded(self, content: bytes, version: int) -> bytes:
+        """The same rows under `SCHEMA`, new columns empty, `schema` telling the version that they come from."""
+        buffer = StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(SCHEMA)
+        old = _COLUMNS_OF[version]
+        lines = csv.reader(StringIO(content.decode(), newline=""))
+        next(lines)
+        for number, values in enumerate(lines, start=2):
+            if len(values) > old:
+                raise ValueError(f"{self.path}, line {number} has {len(values)} values for {old} columns")
+            if values:
+                writer.writerow([*values, *[""] * (len(SCHEMA) - 1 - len(values)), version])
+        return buffer.getvalue().encode()
+
+    def _replace(self, content: bytes) -> None:
+        """Put a new file in the old one's place; a kill leaves either of them, whole."""
+        temporary = self.path.with_suffix(".tmp")
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self.path)
 
     def read(self) -> pd.DataFrame:
         """All rows; an empty frame of `SCHEMA` where there are none."""
-        if not self.path.exists():
+        if not self.path.exists() or self.path.stat().st_size == 0:
             return pd.DataFrame(columns=list(SCHEMA))
-        return pd.read_csv(self.path, dtype={"cell": str})
+        rows = pd.read_csv(self.path, dtype={"cell": str})
+        # a process of an older version that was already running appends its short rows to an upgraded file
+        return rows.assign(schema=rows["schema"].fillna(1).astype(int))
 
     def cells(self) -> set[str]:
         """Identities of the cells that are there."""
@@ -101,7 +146,7 @@ class ResultTable:
         return None if found.empty else dict(found.iloc[0])
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write one row in a single call; floats with eight digits.
+        """Write one row in a single call; floats with eight digits. `schema` is filled in.
 
         Raises:
             ValueError: a column outside of `SCHEMA`.
@@ -115,7 +160,8 @@ class ResultTable:
             writer = csv.writer(buffer, lineterminator="\n")
             if not self.path.exists() or self.path.stat().st_size == 0:
                 writer.writerow(SCHEMA)
-            writer.writerow([_plain(row.get(column, "")) for column in SCHEMA])
+            filled = {"schema": SCHEMA_VERSION, **row}
+            writer.writerow([_plain(filled.get(column, "")) for column in SCHEMA])
             with self.path.open("ab") as file:
                 file.write(buffer.getvalue().encode())
                 file.flush()

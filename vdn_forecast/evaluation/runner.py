@@ -50,7 +50,7 @@ class Runner:
         total = sum(self._size(line) for line in self.suite.lines) * len(datasets)
         with tqdm(total=total, desc=self.suite.name, unit="cell", file=sys.stderr) as bar:
             for dataset in datasets:
-                data = load_dataset(dataset, self.directory)
+                data = load_dataset(dataset, self.directory, self.suite.identity(dataset).data_scale)
                 for line in self.suite.lines:
                     chosen = self._choose(line, dataset, data, bar)
                     if chosen is None:

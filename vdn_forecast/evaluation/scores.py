@@ -1,6 +1,6 @@
 """Scores of rolling forecasts, summed in float64 per series and step; nothing per forecast is kept."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ class ForecastBlock:
         quantiles: [W, h, 19] at .05 .. .95; None for a point forecast.
         crps: exact CRPS [W, h] where a closed form exists.
         nll: negative log-density [W, h] where there is one.
+        origin: [W] number of each window's origin, counted from the first of the split.
     """
 
     series: Tensor
@@ -33,6 +34,23 @@ class ForecastBlock:
     quantiles: Tensor | None = None
     crps: Tensor | None = None
     nll: Tensor | None = None
+    origin: Tensor | None = None
+
+    def restored(self, loc: Tensor, scale: Tensor) -> "ForecastBlock":
+        """The same forecasts of loc + scale · y, in float64 so that a large `loc` costs no digits.
+
+        Args:
+            loc, scale: [n_series] in the unit of the new scale; `scale` positive.
+        """
+        a, b = loc.double()[self.series].unsqueeze(1), scale.double()[self.series].unsqueeze(1)  # [W, 1]
+        return replace(
+            self,
+            y=a + b * self.y,
+            mean=a + b * self.mean,
+            quantiles=None if self.quantiles is None else a.unsqueeze(-1) + b.unsqueeze(-1) * self.quantiles,
+            crps=None if self.crps is None else b * self.crps,
+            nll=None if self.nll is None else self.nll + b.log(),
+        )
 
 
 class ScoreSums:

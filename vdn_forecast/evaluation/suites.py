@@ -11,9 +11,13 @@ import yaml
 from .cells import Cell
 from .data import DATASETS
 from .models import BUILDERS
-from .protocols import Protocol, embedded, ltsf
+from .protocols import Protocol, embedded, ltsf, probts
 
-PROTOCOLS = {"ltsf": ltsf, "embedded": lambda dataset, input_size=None: embedded(input_size or 36)}
+PROTOCOLS = {
+    "ltsf": ltsf,
+    "probts": probts,
+    "embedded": lambda dataset, input_size=None: embedded(input_size or 36),
+}
 NAIVE = ("Naive", "SeasonalNaive")
 
 

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from .._compat import FlooredNorm, GatherWindows
 from ..control import UnitController
-from ..control.statistics import count_windows, sum_windows
 from ..losses import LatentMixture
 from ..neurons import UnitState, VariationalLayer
 from .checks import check_dataset, fill_absent_buffers, without_gaps
@@ -58,7 +57,6 @@ class VariationalModel(GatherWindows):
         """Forget what only a running fit needs, so that a fitted model copies and saves."""
         self._sampling = False
         self._states: list[UnitState] = []
-        self._window_weights: Tensor | None = None
         self._best_state: dict[str, Tensor] | None = None
         self._checks_without_gain = 0
         self._rng_state: Tensor | None = None
@@ -127,8 +125,7 @@ class VariationalModel(GatherWindows):
         finally:
             self._sampling = False
         states, self._states = self._states, []
-        penalty = self.regularizer(states, self._window_weights)
-        self._window_weights = None
+        penalty = self.regularizer(states)
         value = float(torch.as_tensor(penalty).detach())
         if not math.isfinite(value):  # NeuralForecast's own guard sees the forecast loss only
             raise FloatingPointError(f"the units' KL, band or local terms are {value}; lower learning_rate")
@@ -136,18 +133,17 @@ class VariationalModel(GatherWindows):
         self._keep_rng()
         return total
 
-    def regularizer(self, states: list[UnitState], weights: Tensor | None) -> Tensor | float:
+    def regularizer(self, states: list[UnitState]) -> Tensor | float:
         """KL terms over h, band penalties and local terms of one batch; controllers take note of it."""
         total: Tensor | float = 0.0
         for controller, state in zip(self._controllers(), states, strict=True):
             if state.kl is None:
                 continue
-            controller.observe(state, weights)
-            kl_term, band_term = controller.regularizer(state, weights)
+            controller.observe(state)
+            kl_term, band_term = controller.regularizer(state)
             total = total + kl_term / self.h + band_term
             if state.local_elbo is not None:
-                local = sum_windows(state.local_elbo, weights) / count_windows(state, weights).clamp(min=1)  # [N]
-                total = total - self.local_weight * local.sum() / self.h
+                total = total - self.local_weight * state.local_elbo.mean(0).sum() / self.h
         return total
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -233,7 +229,7 @@ class VariationalModel(GatherWindows):
                     **data_module_kwargs,
                 )
         finally:
-            self._states, self._window_weights = [], None
+            self._states = []
 
     @contextmanager
     def _loss_unchanged(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from .base import VariationalModel
 from .build import HOST_ARGUMENTS, Choices, build_controllers, build_network
 from .checks import check_arguments
 from .encoders import flatten_exogenous, last_observed
+from .network import add_to_channels
 from .outputs import build_loss, keeps_locations, resolve_scaler
 from .presets import PAPER_HOMEO, PAPER_OFF, PAPER_PROJECTION, SMALL, TWIN
 
@@ -231,15 +232,18 @@ class EVE(VariationalModel):
         if hist is not None:
             hist = torch.where(seen.unsqueeze(-1), hist, 0.0)  # [B, L, X]
         extra = flatten_exogenous(hist, windows_batch["futr_exog"], windows_batch["stat_exog"])
-        weights = seen.any(1).to(y.dtype)  # [B]
         self.network.train(self._sampling)
-        raw, states = self.network(y, extra, self._noise(len(y)), weights, level, self.local_weight > 0)
+        raw, base, states = self.network(y, extra, self._noise(len(y)), level, self.local_weight > 0)
         if self._sampling:  # for the terms that `training_step` adds
-            self._states, self._window_weights = states, weights
-        if not self.is_mixture:
-            return raw.mean(1)  # [B, h, outputs]
-        split = raw.unflatten(-1, (2, -1))  # [B, S, h, 2, M]
-        return split.permute(0, 2, 3, 1, 4).flatten(2)  # [B, h, 2 S M]
+            self._states = states
+        if self.is_mixture:
+            split = raw.unflatten(-1, (2, -1))  # [B, S, h, 2, M]
+            outputs = split.permute(0, 2, 3, 1, 4).flatten(2)  # [B, h, 2 S M]
+            first, last = 0, outputs.shape[-1] // 2
+        else:
+            outputs = raw.mean(1)  # [B, h, outputs]
+            first, last = self.network.sizes.location_channels
+        return outputs if base is None else add_to_channels(outputs, base, first, last)
 
     def _noise(self, n_windows: int) -> Noise | None:
         if self.layers[0].deterministic:

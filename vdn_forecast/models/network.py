@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from ..neurons import Noise, NoiseBank, UnitState, VariationalStack
@@ -65,30 +66,40 @@ class EVENetwork(nn.Module):
         y: Tensor,
         extra: Tensor | None,
         noise: Noise | None,
-        weights: Tensor | None = None,
         anchor: Tensor | None = None,
         need_local_elbo: bool = False,
-    ) -> tuple[Tensor, list[UnitState]]:
-        """Raw outputs of every latent sample, and the units' states.
+    ) -> tuple[Tensor, Tensor | None, list[UnitState]]:
+        """Raw outputs of every latent sample, what is common to their locations, and the units' states.
 
         Args:
             y: standardised look-back, zero where masked, [B, L].
             extra: exogenous features, [B, n_extra], or None.
             noise: of every layer; None for posterior means (S = 1).
-            weights: [B] of 0/1, windows that count in batch statistics.
             anchor: [B, 1], what was taken off the look-back; locations get it back.
             need_local_elbo: whether the states carry the units' local ELBO.
 
         Returns:
-            [B, S, h, n_outputs], one `UnitState` per layer.
+            [B, S, h, n_outputs]; [B, h] (or [B, 1], or None) to add to the locations; one `UnitState` per layer.
         """
-        activation, states = self.stack(self.encoder(y, extra), noise, weights, need_local_elbo)
-        raw = self.head(activation)  # [B, S, h, n_outputs]
-        base = None if anchor is None else anchor.unsqueeze(-1).unsqueeze(-1)  # [B, 1, 1, 1]
+        # no window weights: NeuralForecast draws no training window without an observed value
+        activation, states = self.stack(self.encoder(y, extra), noise, None, need_local_elbo)
+        base = anchor
         if self.skip is not None:
-            ahead = self.skip(self.skip_dropout(y))[:, None, :, None]  # [B, 1, h, 1]
-            base = ahead if base is None else ahead + base
-        if base is not None:
-            first, last = self.sizes.location_channels
-            raw[..., first:last] += base
-        return raw, states
+            ahead = self.skip(self.skip_dropout(y))  # [B, h]
+            base = ahead if anchor is None else ahead + anchor
+        return self.head(activation), base, states
+
+
+def add_to_channels(outputs: Tensor, base: Tensor, first: int, last: int) -> Tensor:
+    """Add base [B, h or 1] to channels [first, last) of outputs [B, h, C].
+
+    One dense sum: adding in place to a slice costs three times as much, mostly in its backward pass.
+    """
+    b, h, channels = outputs.shape
+    zero = base.new_zeros(1, 1, 1)
+    parts = [
+        zero.expand(b, h, first),
+        base.unsqueeze(-1).expand(b, h, last - first),
+        zero.expand(b, h, channels - last),
+    ]
+    return outputs + torch.cat(parts, dim=-1)

@@ -1,0 +1,234 @@
+"""Figures of a report, from result rows: pure functions from frames to frames."""
+
+import io
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .data import DATASETS
+
+SPREAD = ("mse", "mae", "crps19", "coverage80", "coverage90", "fit_seconds", "predict_seconds", "peak_mb")
+"""Measures shown as mean and deviation over seeds."""
+MEASURES = (*SPREAD, "n_parameters")
+RATIOS = ("crps_ratio", "nmae")
+"""Measures of protocol probts; a results file of an older schema has no such columns."""
+TASK = ("protocol", "dataset", "h")
+REQUIRED = (*TASK, "input_size", "model", "seed", *MEASURES, "arguments", "versions", "command")
+PUBLISHED = ("dataset", "h", "input_size", "model", "mse", "mae", "source", "protocol_note", "kind")
+KINDS = ("clean", "biased", "searched")
+
+
+def read_rows(path: str | Path) -> pd.DataFrame:
+    """Rows of a results file; the file is left as it is, a last line without its end is not read.
+
+    Of several rows with the same protocol, dataset, h, model and seed the last one counts (a cell that ran again, or
+    ran again with another version); `attrs["superseded"]` says how many others there were.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: columns are missing, or there is no row.
+    """
+    text = Path(path).read_text()
+    rows = pd.read_csv(io.StringIO(text[: text.rfind("\n") + 1] or text), dtype={"cell": str})
+    missing = sorted(set(REQUIRED) - set(rows.columns))
+    if missing:
+        raise ValueError(f"{path} is no results file of this version: columns {missing} are missing")
+    if rows.empty:
+        raise ValueError(f"{path} holds no row; run a suite first")
+    for name in (*MEASURES, *RATIOS):
+        if name in rows:
+            rows[name] = pd.to_numeric(rows[name], errors="coerce")
+    last = ~rows.duplicated([*TASK, "model", "seed"], keep="last")
+    kept = rows[last].reset_index(drop=True)
+    kept.attrs["superseded"] = int((~last).sum())
+    return kept
+
+
+def read_published(path: str | Path) -> pd.DataFrame:
+    """Published figures.
+
+    Raises:
+        ValueError: other columns, an unknown dataset or kind, or a figure that is not above zero.
+    """
+    rows = pd.read_csv(path, dtype={"input_size": "Int64"}, keep_default_na=True)
+    if tuple(rows.columns) != PUBLISHED:
+        raise ValueError(f"{path} has columns {list(rows.columns)}; it needs {list(PUBLISHED)}")
+    for name, known in (("dataset", tuple(DATASETS)), ("kind", KINDS)):
+        unknown = sorted(set(rows[name]) - set(known))
+        if unknown:
+            raise ValueError(f"{path}: {name} {unknown} is not known; choose from {sorted(known)}")
+    if not (rows[["mse", "mae"]].to_numpy(dtype=np.float64) > 0).all():
+        raise ValueError(f"{path}: mse and mae must be above zero")
+    return rows
+
+
+def summary_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per model, best first by `ranked_measure` (mse where it is missing).
+
+    Args:
+        rows: of one protocol, dataset and horizon.
+
+    Returns:
+        model, input_size, each measure and its sample deviation `<measure>_std` over seeds (NaN for one seed),
+        n_parameters, seeds, failed (rows without a finite mse).
+
+    Raises:
+        ValueError: rows of several protocols, datasets or horizons.
+    """
+    refuse_mixture(rows, TASK)
+    rows = rows.reindex(columns=[*rows.columns, *(name for name in RATIOS if name not in rows)])
+    done = rows[np.isfinite(rows["mse"])]
+    groups = done.groupby("model", sort=False)
+    table = groups[["input_size", *MEASURES, *RATIOS]].mean()
+    for name in (*SPREAD, *RATIOS):
+        table[f"{name}_std"] = groups[name].std()
+    table["seeds"] = groups["seed"].nunique()
+    table = table.reindex(rows["model"].unique())
+    table["seeds"] = table["seeds"].fillna(0).astype(int)
+    table["failed"] = rows.groupby("model")["mse"].agg(lambda errors: int((~np.isfinite(errors)).sum()))
+    return table.sort_values([ranked_measure(rows), "mse"]).rename_axis("model").reset_index()
+
+
+def ranked_measure(rows: pd.DataFrame) -> str:
+    """The measure that ranks these rows: crps19, or its ratio per window where the protocol has it."""
+    return "crps_ratio" if "crps_ratio" in rows and bool(rows["crps_ratio"].notna().any()) else "crps19"
+
+
+def refuse_mixture(rows: pd.DataFrame, columns: tuple[str, ...]) -> None:
+    """Rows of one table share these columns.
+
+    Raises:
+        ValueError: they do not.
+    """
+    for column in columns:
+        found = rows[column].unique()
+        if len(found) > 1:
+            raise ValueError(f"one table holds one {column}; these rows have {sorted(map(str, found))}")
+
+
+def task_errors(rows: pd.DataFrame, measure: str = "crps19") -> pd.DataFrame:
+    """Mean over seeds: one row per (dataset, h), one column per model, NaN where a model did not run.
+
+    Raises:
+        ValueError: rows of several protocols.
+    """
+    refuse_mixture(rows, ("protocol",))
+    table = rows.pivot_table(index=["dataset", "h"], columns="model", values=measure, aggfunc="mean", sort=False)
+    return table.rename_axis(columns=None)
+
+
+def complete_tasks(errors: pd.DataFrame) -> pd.DataFrame:
+    """The tasks that every model ran: only these enter an average over tasks."""
+    return errors.dropna()
+
+
+def win_rates(errors: pd.DataFrame) -> pd.DataFrame:
+    """Per task, the share of other models that a model beats; a tie counts one half. Same shape as `errors`."""
+    values = errors.to_numpy(dtype=np.float64)
+    mine, other = values[:, :, None], values[:, None, :]
+    wins = (mine < other).sum(-1) + 0.5 * ((mine == other).sum(-1) - 1)
+    return pd.DataFrame(wins / max(1, values.shape[1] - 1), errors.index, errors.columns)
+
+
+def log_relative(errors: pd.DataFrame, baseline: str) -> pd.DataFrame:
+    """Logarithm of each error over the baseline's, the ratio clipped to [0.01, 100]. Same shape as `errors`."""
+    ratio = errors.div(errors[baseline], axis=0).clip(0.01, 100)
+    return ratio.apply(np.log)
+
+
+def ranking(errors: pd.DataFrame, baseline: str, draws: int = 10_000, seed: int = 0) -> pd.DataFrame:
+    """Win rate and skill score (1 − geometric mean of relative error), as fev computes them, best skill first.
+
+    Args:
+        errors: of `task_errors`, complete.
+        baseline: model that has a skill score of zero.
+        draws: of the bootstrap over datasets; the horizons of a dataset stay together.
+        seed: of its generator.
+
+    Returns:
+        model, win_rate, win_low, win_high, skill, skill_low, skill_high: 95 % intervals, NaN for a single dataset.
+
+    Raises:
+        ValueError: the baseline is not there, or an error is missing or not above zero.
+    """
+    if baseline not in errors:
+        raise ValueError(f"baseline={baseline!r} is not among the models {list(errors)}")
+    if errors.empty or not (errors.to_numpy(dtype=np.float64) > 0).all():
+        raise ValueError("a ranking needs one error above zero of every model on every task")
+    wins, logs = win_rates(errors), log_relative(errors, baseline)
+    datasets = errors.index.get_level_values("dataset")
+    groups = [frame.groupby(datasets, sort=False).sum().to_numpy() for frame in (wins, logs)]  # [datasets, models]
+    count = pd.Series(1, errors.index).groupby(datasets, sort=False).sum().to_numpy()
+    generator = np.random.default_rng(seed)
+    weight = generator.multinomial(len(count), np.full(len(count), 1 / len(count)), size=draws)  # [draws, datasets]
+    drawn_wins, drawn_logs = (weight @ group / (weight @ count)[:, None] for group in groups)
+    table = pd.DataFrame({"model": errors.columns})
+    several = len(count) > 1
+    for name, mean, drawn in (
+        ("win", wins.mean(), drawn_wins),
+        ("skill", 1 - np.exp(logs.mean()), 1 - np.exp(drawn_logs)),
+    ):
+        table["win_rate" if name == "win" else "skill"] = mean.to_numpy()
+        low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+        table[f"{name}_low"], table[f"{name}_high"] = (low, high) if several else (np.nan, np.nan)
+    return table.sort_values("skill", ascending=False, ignore_index=True)
+
+
+def cost_table(rows: pd.DataFrame, reference: str, measure: str = "crps19") -> pd.DataFrame:
+    """Accuracy against cost over the tasks that every model ran.
+
+    Args:
+        rows: of one protocol.
+        reference: model whose error is 1.
+        measure: of accuracy.
+
+    Returns:
+        model, relative_error (geometric mean over tasks), fit_seconds and n_parameters (means over tasks and seeds).
+    """
+    errors = complete_tasks(task_errors(rows, measure))
+    relative = log_relative(errors, reference).mean().apply(np.exp)
+    index = pd.MultiIndex.from_frame(rows[["dataset", "h"]])
+    costs = rows[index.isin(errors.index)].groupby("model")[["fit_seconds", "n_parameters"]].mean()
+    table = costs.assign(relative_error=relative).rename_axis("model").reset_index()
+    return table[["model", "relative_error", "fit_seconds", "n_parameters"]].sort_values("relative_error")
+
+
+def fev_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows under the column names of fev's summaries, with the protocol beside them.
+
+    What a results file does not hold stays empty: dataset_fingerprint, num_windows, MASE, WQL, SQL, num_forecasts.
+    """
+    commits = rows["versions"].astype(str).str.extract(r"\(([0-9a-f]{7,}\+?)\)", expand=False)
+    seasons = {name: info.season for name, info in DATASETS.items()}
+    protocol = rows["protocol"].astype(str).map(lambda text: re.sub(r"\w+=", "", text).replace(";", "-"))
+    empty = pd.Series(np.nan, rows.index)
+    columns = {
+        "model_name": rows["model"],
+        "task_name": rows["dataset"] + "_" + rows["h"].astype(str) + "_" + protocol,
+        "dataset": rows["dataset"],
+        "dataset_fingerprint": rows.get("dataset_fingerprint", empty),
+        "horizon": rows["h"],
+        "input_size": rows["input_size"],
+        "num_windows": rows.get("num_windows", empty),
+        "seasonality": rows["dataset"].map(seasons),
+        "eval_metric": "crps19",
+        "test_error": rows["crps19"],
+        "MSE": rows["mse"],
+        "MAE": rows["mae"],
+        "MASE": rows.get("mase", empty),
+        "WQL": rows.get("wql", empty),
+        "SQL": rows.get("sql", empty),
+        "coverage": rows["coverage80"],
+        "training_time_s": rows["fit_seconds"],
+        "inference_time_s": rows["predict_seconds"],
+        "num_forecasts": rows.get("num_forecasts", empty),
+        "seed": rows["seed"],
+        "model_kwargs": rows["arguments"],
+        "framework_version": rows["versions"],
+        "commit": commits,
+        "trained_on_this_dataset": False,  # fev's word for a leak: here only rows before the test split were seen
+        "protocol": rows["protocol"],
+    }
+    return pd.DataFrame(columns)
