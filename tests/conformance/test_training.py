@@ -76,12 +76,13 @@ def revalidated(nf: NeuralForecast, model) -> float:
 @pytest.mark.parametrize("control", ["off", "homeo"])
 @pytest.mark.parametrize("loss", LOSSES)
 def test_best_weights_are_restored(make, y_panel, loss, control):
-    """A learning rate that spoils the later steps: the kept weights give the best value seen."""
+    """A learning rate that doubles at every step spoils the later ones: the kept weights give the best value seen."""
     model = make(
         loss=LOSSES[loss](),
         control=control,
-        optimizer=torch.optim.Adam,  # without a schedule
-        learning_rate=1.0,
+        lr_scheduler=torch.optim.lr_scheduler.ExponentialLR,
+        lr_scheduler_kwargs={"gamma": 2.0},
+        learning_rate=1e-3,
         max_steps=20,
         val_check_steps=2,
         patience_checks=0,
