@@ -96,6 +96,7 @@ def demo(
 def draw_fan(data: PanelData, todo: DemoPlan, seed: int, path: Path) -> None:
     """Fit EVE once more on train and validation rows and draw the first test window with sample paths."""
     import matplotlib
+    from matplotlib import pyplot
 
     scaled = todo.protocol.prepare(data)
     known = sum(scaled.borders[:2])
@@ -115,4 +116,5 @@ def draw_fan(data: PanelData, todo: DemoPlan, seed: int, path: Path) -> None:
         history, forecast, "EVE", paths, future, shown_history=min(4 * todo.h, todo.protocol.input_size)
     )
     figure.savefig(path, dpi=130)
+    pyplot.close(figure)
     matplotlib.use(backend)
