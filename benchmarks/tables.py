@@ -43,12 +43,12 @@ def speed() -> str:
     """One row per model of the paired step times."""
     rows = pd.read_csv(RESULTS / "step_time.csv")
     lines = [
-        "| panel | model | ms per step: median (min – max) | times EVE's step: median (min – max) |",
-        "|---|---|---|---|",
+        "| panel | threads | model | ms per step: median (min – max) | times EVE's step: median (min – max) |",
+        "|---|---|---|---|---|",
     ]
     for row in rows.itertuples():
         lines.append(
-            f"| {row.panel} | {row.model} | {row.step_ms_median:.0f} ({row.step_ms_min:.0f} – {row.step_ms_max:.0f}) "
+            f"| {row.panel} | {row.threads} | {row.model} | {row.step_ms_median:.0f} ({row.step_ms_min:.0f} – {row.step_ms_max:.0f}) "
             f"| {row.times_eve_median:.2f} ({row.times_eve_min:.2f} – {row.times_eve_max:.2f}) |"
         )
     return "\n".join(lines)

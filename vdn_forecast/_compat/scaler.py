@@ -75,6 +75,8 @@ class FlooredNorm(nn.Module):
 
         y_scale = torch.hypot(std[:, :, :1], self.floor.to(std.dtype))
         y_scale = torch.where(y_scale == 0, 1.0, y_scale)
+        if x.shape[2] == 1:
+            return shift.to(x.dtype), y_scale.to(x.dtype)
         exog_scale = torch.where(std <= _TINY * shift.abs(), 1.0, std)[:, :, 1:]
         return shift.to(x.dtype), torch.cat([y_scale, exog_scale], dim=2).to(x.dtype)
 

@@ -84,6 +84,12 @@ class UnitController(nn.Module):
             self.register_buffer(name, torch.zeros(()))
         self.register_buffer("batch_sums", torch.zeros(3, n_units))
 
+    @property
+    def acts(self) -> bool:
+        """Whether `update` changes anything but its averages."""
+        s = self.settings
+        return s.holds_band or s.runs_thermostat or s.calibration
+
     def attach(self, layer: VariationalLayer) -> None:
         """Put what the regime needs inside the forward pass into `layer`: batch norm of means, or nothing.
 

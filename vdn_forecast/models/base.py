@@ -21,6 +21,8 @@ from .optimization import adamw_with_cosine
 from .paths import simulate_paths
 from .settling import settle
 
+OBSERVE_EVERY = 10  # steps between statistics that nothing acts on
+
 
 class VariationalModel(GatherWindows):
     """A NeuralForecast model made of variational neurons; a subclass builds `network` and `controllers`.
@@ -139,7 +141,8 @@ class VariationalModel(GatherWindows):
         for controller, state in zip(self._controllers(), states, strict=True):
             if state.kl is None:
                 continue
-            controller.observe(state)
+            if controller.acts or self.trainer.global_step % OBSERVE_EVERY == 0:
+                controller.observe(state)
             kl_term, band_term = controller.regularizer(state)
             total = total + kl_term / self.h + band_term
             if state.local_elbo is not None:
