@@ -47,10 +47,9 @@ def speed() -> str:
         "|---|---|---|---|---|",
     ]
     for row in rows.itertuples():
-        lines.append(
-            f"| {row.panel} | {row.threads} | {row.model} | {row.step_ms_median:.0f} ({row.step_ms_min:.0f} – {row.step_ms_max:.0f}) "
-            f"| {row.times_eve_median:.2f} ({row.times_eve_min:.2f} – {row.times_eve_max:.2f}) |"
-        )
+        step = f"{row.step_ms_median:.0f} ({row.step_ms_min:.0f} – {row.step_ms_max:.0f})"
+        times = f"{row.times_eve_median:.2f} ({row.times_eve_min:.2f} – {row.times_eve_max:.2f})"
+        lines.append(f"| {row.panel} | {row.threads} | {row.model} | {step} | {times} |")
     return "\n".join(lines)
 
 
