@@ -82,7 +82,7 @@ def test_a_file_of_version_1_is_upgraded_and_its_rows_say_so(tmp_path: Path, cap
     with path.open(newline="") as file:
         header, *rows = csv.reader(file)
     assert tuple(header) == SCHEMA
-    assert rows == [[*values, "", "", "", "1"] for values in before]
+    assert rows == [[*values, "", "", "", "1", *[""] * 12] for values in before]
     table.append(row("c", nmae=0.25))
     again = ResultTable(path).read()
     assert again["schema"].tolist() == [1, 1, SCHEMA_VERSION]
@@ -90,6 +90,27 @@ def test_a_file_of_version_1_is_upgraded_and_its_rows_say_so(tmp_path: Path, cap
     once = path.read_bytes()
     ResultTable(path)
     assert path.read_bytes() == once
+
+
+def test_a_file_of_version_2_keeps_what_its_rows_say(tmp_path: Path) -> None:
+    path = tmp_path / "r.csv"
+    found = [{**row("a"), "schema": 1}, {**row("b"), "nmae": "0.25", "schema": 2}]
+    rows = [[str(each.get(name, "")) for name in SCHEMA[:33]] for each in found]
+    with path.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([SCHEMA[:33], *rows, rows[0][:29]])
+    table = ResultTable(path)
+    table.append(row("c", dataset_fingerprint="0123", num_windows=7))
+    again = table.read()
+    assert again["schema"].tolist() == [1, 2, 1, 3]
+    assert again["nmae"].tolist()[1] == 0.25
+    assert again["dataset_fingerprint"].iloc[-1] == "0123"  # no number
+    assert again["num_windows"].isna().tolist() == [True, True, True, False]
+
+
+def test_the_order_of_columns_is_kept_for_good() -> None:
+    assert SCHEMA[28:34] == ("command", "crps_ratio", "nmae", "crps_ratio_se", "schema", "dataset_fingerprint")
+    assert len(SCHEMA) == 45
+    assert len(set(SCHEMA)) == 45
 
 
 def test_an_upgrade_drops_a_half_row_too(tmp_path: Path) -> None:
@@ -120,9 +141,9 @@ def test_a_kill_in_the_middle_of_an_upgrade_leaves_the_old_file(
 def test_a_row_with_too_many_values_stops_the_upgrade(tmp_path: Path) -> None:
     path = tmp_path / "r.csv"
     version_1(path, "a")
-    path.write_text(path.read_text() + "," * 40 + "\n")
+    path.write_text(path.read_text() + "," * 60 + "\n")
     before = path.read_bytes()
-    with pytest.raises(ValueError, match="line 3 has 41 values"):
+    with pytest.raises(ValueError, match="line 3 has 61 values"):
         ResultTable(path)
     assert path.read_bytes() == before
 

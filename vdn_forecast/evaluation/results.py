@@ -47,11 +47,26 @@ SCHEMA = (
     "nmae",
     "crps_ratio_se",
     "schema",
+    "dataset_fingerprint",
+    "num_windows",
+    "mase",
+    "wql",
+    "sql",
+    "mase_season",
+    "energy_score",
+    "variogram_score",
+    "coverage80_cal",
+    "width80_cal",
+    "coverage90_cal",
+    "width90_cal",
 )
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Stands in the column `schema` of every row: the version it was written under."""
-_COLUMNS_OF = {1: 29, SCHEMA_VERSION: len(SCHEMA)}
+_COLUMNS_OF = {1: 29, 2: 33, SCHEMA_VERSION: len(SCHEMA)}
 """How many of `SCHEMA`'s columns each version had: columns are only ever added at the end."""
+_SCHEMA_AT = SCHEMA.index("schema")
+_TEXT = {"cell": str, "dataset_fingerprint": str}
+"""Digits that are no numbers."""
 
 
 _LOGGER = logging.getLogger(__name__)
@@ -115,7 +130,9 @@ class ResultTable:
             if len(values) > old:
                 raise ValueError(f"{self.path}, line {number} has {len(values)} values for {old} columns")
             if values:
-                writer.writerow([*values, *[""] * (len(SCHEMA) - 1 - len(values)), version])
+                padded = [*values, *[""] * (len(SCHEMA) - len(values))]
+                padded[_SCHEMA_AT] = padded[_SCHEMA_AT] or "1"  # the version that had no such column
+                writer.writerow(padded)
         return buffer.getvalue().encode()
 
     def _replace(self, content: bytes) -> None:
@@ -131,7 +148,7 @@ class ResultTable:
         """All rows; an empty frame of `SCHEMA` where there are none."""
         if not self.path.exists() or self.path.stat().st_size == 0:
             return pd.DataFrame(columns=list(SCHEMA))
-        rows = pd.read_csv(self.path, dtype={"cell": str})
+        rows = pd.read_csv(self.path, dtype=_TEXT)
         # a process of an older version that was already running appends its short rows to an upgraded file
         return rows.assign(schema=rows["schema"].fillna(1).astype(int))
 
