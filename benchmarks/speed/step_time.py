@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from vdn_forecast.evaluation.allocator import keep_memory
 from vdn_forecast.evaluation.cells import versions
-from vdn_forecast.evaluation.evaluator import as_dataset
+from vdn_forecast.evaluation.forecasts import as_dataset
 from vdn_forecast.evaluation.models import build_model
 from vdn_forecast.evaluation.quiet import quiet_lightning
 from vdn_forecast.evaluation.sources import synthetic_panel

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vdn_forecast.evaluation.data import load_dataset
-from vdn_forecast.evaluation.evaluator import blocks
+from vdn_forecast.evaluation.forecasts import blocks
 from vdn_forecast.evaluation.naive import NaiveModel
 from vdn_forecast.evaluation.protocols import HORIZONS, ILI_HORIZONS, ltsf
 from vdn_forecast.evaluation.scores import ScoreSums

@@ -8,7 +8,8 @@ import torch
 
 from vdn_forecast.evaluation.cells import Cell, run_cell
 from vdn_forecast.evaluation.data import PanelData
-from vdn_forecast.evaluation.evaluator import blocks, evaluate
+from vdn_forecast.evaluation.evaluator import evaluate
+from vdn_forecast.evaluation.forecasts import blocks
 from vdn_forecast.evaluation.models import build_model
 from vdn_forecast.evaluation.naive import NaiveModel
 from vdn_forecast.evaluation.protocols import Protocol, embedded, ltsf, probts

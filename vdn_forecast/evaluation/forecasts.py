@@ -1,0 +1,172 @@
+"""Rolling forecasts of any model in slices of origins: one `ForecastBlock` at a time, nothing is kept."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from neuralforecast.losses.pytorch import HuberMQLoss, MQLoss
+from neuralforecast.tsdataset import TimeSeriesDataset
+from torch import Tensor
+
+from .. import mixture
+from .._compat import window_batches
+from ..losses import LatentMixture
+from ..mixture import LEVELS_19
+from ..models import VariationalModel
+from .data import PanelData
+from .naive import NaiveModel
+from .protocols import Protocol
+from .scores import ForecastBlock, ScoreSums
+
+WINDOWS_PER_BLOCK = 1024
+
+
+def gives_quantiles(model: Any) -> bool:
+    """Whether a model emits a distribution or the 19 quantiles itself."""
+    loss = getattr(model, "loss", None)
+    if isinstance(loss, MQLoss | HuberMQLoss):
+        levels = tuple(round(float(level), 6) for level in loss.quantiles)
+        if levels != LEVELS_19:
+            raise ValueError(f"loss has quantiles {levels}; the evaluation needs the 19 levels .05, .10, ..., .95")
+        return True
+    return bool(getattr(loss, "is_distribution_output", False))
+
+
+def residual_scale(model: Any, data: PanelData, protocol: Protocol, h: int, first: int, last: int) -> Tensor:
+    """Root mean squared residual per series and step over a split, [n_series, h]: a point model's Gaussian."""
+    sums = ScoreSums(len(data.series), h)
+    # every origin, also where the protocol scores few: ILI's validation rows hold a single one at stride 96
+    for block in blocks(model, data, 1, protocol.input_size, h, first, last, None):
+        sums.update(block)
+    return (sums.sums["mse"] / sums.count.unsqueeze(1)).sqrt().float()
+
+
+def blocks(
+    model: Any,
+    data: PanelData,
+    stride: int,
+    input_size: int,
+    h: int,
+    first: int,
+    last: int,
+    residual: Tensor | None,
+    n_origins: int | None = None,
+) -> Iterator[ForecastBlock]:
+    """Forecasts from all origins whose h steps lie in rows [first, last), series by series in each slice.
+
+    Args:
+        model: fitted.
+        data: on the protocol's scale.
+        stride: steps between origins.
+        input_size: L.
+        h: horizon.
+        first, last: rows of the split.
+        residual: [n_series, h] scales that turn a point forecast into Gaussian quantiles, or None.
+        n_origins: leave out those after this many; None for all.
+    """
+    n_series = len(data.series)
+    possible = (last - first - h) // stride + 1
+    n_origins = possible if n_origins is None else min(n_origins, possible)
+    per_slice = max(1, WINDOWS_PER_BLOCK // n_series)
+    for begin in range(0, n_origins, per_slice):
+        count = min(per_slice, n_origins - begin)
+        start = first + begin * stride  # row of the first forecast step
+        stop = start + (count - 1) * stride + h
+        rows = data.values[max(0, start - input_size) : stop]  # [L + .. + h, n_series]
+        series = torch.arange(n_series).repeat_interleave(count)  # [W], windows of a series together
+        number = torch.arange(begin, begin + count).repeat(n_series)  # [W]
+        if isinstance(model, NaiveModel):
+            origin = start + stride * np.arange(count)
+            mean = torch.from_numpy(model.forecast(data.values, origin, h)).float().flatten(0, 1)  # [W, h]
+            y = _targets(data.values, origin, h)
+            yield replace(_point_block(series, y, mean, residual), origin=number)
+            continue
+        dataset = as_dataset(rows)
+        if isinstance(model, VariationalModel) and isinstance(model.loss, LatentMixture):
+            block = _mixture_block(model, dataset, len(rows) - input_size, stride, series)
+            yield replace(block, origin=number)
+            continue
+        y = _targets(data.values, start + stride * np.arange(count), h)
+        block = _predicted_block(model, dataset, len(rows) - input_size, stride, series, y, residual)
+        yield replace(block, origin=number)
+
+
+def as_dataset(rows: np.ndarray) -> TimeSeriesDataset:
+    """A NeuralForecast dataset of equally long series from a table [T, n_series]."""
+    n_rows, n_series = rows.shape
+    temporal = np.stack([rows.T.ravel(), np.ones(rows.size)], axis=1).astype(np.float32)
+    indptr = np.arange(n_series + 1, dtype=np.int32) * n_rows
+    return TimeSeriesDataset(temporal, pd.Index(["y", "available_mask"]), indptr, y_idx=0)
+
+
+def _targets(values: np.ndarray, origins: np.ndarray, h: int) -> Tensor:
+    """[n_series * origins, h], windows of a series together."""
+    windows = values[origins[:, None] + np.arange(h)]  # [origins, h, n_series]
+    return torch.from_numpy(windows.transpose(2, 0, 1).reshape(-1, h)).float()
+
+
+def _point_block(series: Tensor, y: Tensor, mean: Tensor, residual: Tensor | None) -> ForecastBlock:
+    if residual is None:
+        return ForecastBlock(series, y, mean)
+    scale = residual[series]  # [W, h]
+    z = torch.special.ndtri(torch.tensor(LEVELS_19, dtype=torch.float64)).float()
+    quantiles = mean.unsqueeze(-1) + scale.unsqueeze(-1) * z
+    one = scale.clamp(min=1e-12).unsqueeze(-1)
+    crps = mixture.mixture_crps(y, mean.unsqueeze(-1), one)
+    nll = -mixture.mixture_log_prob(y, mean.unsqueeze(-1), one)
+    return ForecastBlock(series, y, mean, quantiles, crps, nll)
+
+
+@torch.no_grad()
+def _mixture_block(
+    model: VariationalModel, dataset: TimeSeriesDataset, test_size: int, stride: int, series: Tensor
+) -> ForecastBlock:
+    """EVE's mixtures, exactly: no table of forecasts, no sampling."""
+    before, mode = model.test_size, model.training
+    model.set_test_size(test_size)
+    model.eval()
+    parts = []
+    try:
+        for batch in window_batches(model, dataset, "predict", WINDOWS_PER_BLOCK, step_size=stride):
+            output = model.loss.domain_map(model(batch["windows_batch"]))
+            loc, scale = model.loss.scale_decouple(output=output, loc=batch["loc"], scale=batch["scale"])
+            parts.append((batch["y"].squeeze(-1), loc.squeeze(2), scale.squeeze(2)))
+    finally:
+        model.set_test_size(before)
+        model.train(mode)
+    y, loc, scale = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
+    df = model.loss.df
+    quantiles = mixture.mixture_quantiles(loc, scale, LEVELS_19, df)
+    crps = mixture.mixture_crps(y, loc, scale) if df is None else None
+    return ForecastBlock(
+        series, y, mixture.mixture_mean(loc), quantiles, crps, -mixture.mixture_log_prob(y, loc, scale, df)
+    )
+
+
+def _predicted_block(
+    model: Any,
+    dataset: TimeSeriesDataset,
+    test_size: int,
+    stride: int,
+    series: Tensor,
+    y: Tensor,
+    residual: Tensor | None,
+) -> ForecastBlock:
+    """Any NeuralForecast model, through its own `predict`."""
+    before = model.get_test_size()
+    model.set_test_size(test_size)
+    wanted = {"quantiles": list(LEVELS_19)} if model.loss.is_distribution_output else {}
+    try:
+        table = model.predict(dataset, step_size=stride, **wanted)
+    finally:
+        model.set_test_size(before)
+    forecast = torch.from_numpy(np.asarray(table)).float().reshape(len(series), model.h, -1)
+    if model.loss.is_distribution_output:
+        return ForecastBlock(series, y, forecast[..., 0], forecast[..., 1:20])
+    if isinstance(model.loss, MQLoss | HuberMQLoss):
+        quantiles = forecast.sort(-1).values  # crossed quantiles are put in order
+        return ForecastBlock(series, y, quantiles.mean(-1), quantiles)
+    return _point_block(series, y, forecast[..., 0], residual)
