@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from vdn_forecast.evaluation.leaderboard import as_text, leaderboard
-from vdn_forecast.evaluation.results import SCHEMA, SCHEMA_VERSION, ResultTable, cell_identity
+from vdn_forecast.evaluation.results import SCHEMA, SCHEMA_VERSION, ResultTable, Schema, cell_identity
 
 
 def row(cell: str, **values: object) -> dict[str, object]:
@@ -189,3 +189,17 @@ def test_two_protocols_never_share_a_table() -> None:
     rows = pd.DataFrame([row("1"), row("2", protocol="q")])
     with pytest.raises(ValueError, match="protocol"):
         leaderboard(rows)
+
+
+def test_a_suite_may_bring_its_own_schema(tmp_path):
+    first = Schema(("cell", "error", "schema"), ((1, 3),))
+    path = tmp_path / "own.csv"
+    ResultTable(path, first).append({"cell": "a", "error": 0.5})
+    with pytest.raises(ValueError, match="unknown columns"):
+        ResultTable(path, first).append({"cell": "b", "mse": 0.5})
+    with pytest.raises(ValueError, match="another schema"):
+        ResultTable(path)
+    second = Schema((*first.columns, "bias"), ((1, 3), (2, 4)))
+    table = ResultTable(path, second)
+    table.append({"cell": "b", "error": 0.25, "bias": 0.1})
+    assert path.read_text() == "cell,error,schema,bias\na,0.5,1,\nb,0.25,2,0.1\n"

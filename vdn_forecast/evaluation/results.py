@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,30 @@ SCHEMA_VERSION = 3
 """Stands in the column `schema` of every row: the version it was written under."""
 _COLUMNS_OF = {1: 29, 2: 33, SCHEMA_VERSION: len(SCHEMA)}
 """How many of `SCHEMA`'s columns each version had: columns are only ever added at the end."""
-_SCHEMA_AT = SCHEMA.index("schema")
 _TEXT = {"cell": str, "dataset_fingerprint": str}
 """Digits that are no numbers."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """Columns of a results file.
+
+    Attributes:
+        columns: in their order, with `cell` and `schema` among them.
+        versions: (version, how many of the columns it had), oldest first: columns are only ever added at the end.
+    """
+
+    columns: tuple[str, ...]
+    versions: tuple[tuple[int, int], ...]
+
+    @property
+    def version(self) -> int:
+        """The version that rows are written under."""
+        return self.versions[-1][0]
+
+
+CELLS = Schema(SCHEMA, tuple(_COLUMNS_OF.items()))
+"""Of the general runner's rows."""
 
 
 _LOGGER = logging.getLogger(__name__)
@@ -79,59 +101,62 @@ def cell_identity(**parts: Any) -> str:
 
 
 class ResultTable:
-    """An append-only CSV of `SCHEMA`.
+    """An append-only CSV of one schema.
 
     A file of an older version is rewritten once, whole or not at all: its rows keep what they have, get empty new
     columns, and the version they were written under in `schema`.
 
     Args:
         path: the file; made with its header at the first row.
+        schema: its columns.
 
     Raises:
         ValueError: the file has other columns than any version, or a row with more values than columns.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, schema: Schema = CELLS) -> None:
+        self.path, self.schema = Path(path), schema
         if self.path.exists():
             with self._locked():  # another process may be writing a row, or upgrading the same file
                 self._repair()
 
     def _repair(self) -> None:
         """Cut off what a kill left half-written, and bring an older version to this one; refuse anything else."""
+        columns = self.schema.columns
         content = self.path.read_bytes()
         header, found, _ = content.partition(b"\n")
-        if not found and ",".join(SCHEMA).encode().startswith(header):
+        if not found and ",".join(columns).encode().startswith(header):
             return self._replace(b"")  # killed in the header: there was no row yet
         names = next(csv.reader([header.decode(errors="replace")]), [])
-        version = next((v for v, count in _COLUMNS_OF.items() if tuple(names) == SCHEMA[:count]), None)
+        version = next((v for v, count in self.schema.versions if tuple(names) == columns[:count]), None)
         if version is None:
-            missing, extra = set(SCHEMA) - set(names), set(names) - set(SCHEMA)
+            missing, extra = set(columns) - set(names), set(names) - set(columns)
             raise ValueError(
                 f"{self.path} has another schema: missing {sorted(missing)}, unknown {sorted(extra)}; "
                 "move it away or name another results file"
             )
         whole = content[: content.rfind(b"\n") + 1]  # the cell of a half row runs again
-        if version != SCHEMA_VERSION:
+        if version != self.schema.version:
             whole = self._upgraded(whole, version)
-            _LOGGER.warning("%s: results schema %d, is now %d", self.path, version, SCHEMA_VERSION)
+            _LOGGER.warning("%s: results schema %d, is now %d", self.path, version, self.schema.version)
         if whole != content:
             self._replace(whole)
 
     def _upgraded(self, content: bytes, version: int) -> bytes:
-        """The same rows under `SCHEMA`, new columns empty, `schema` telling the version that they come from."""
+        """The same rows under all columns, new columns empty, `schema` telling the version that they come from."""
+        columns = self.schema.columns
         buffer = StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(SCHEMA)
-        old = _COLUMNS_OF[version]
+        writer.writerow(columns)
+        old, schema_at = dict(self.schema.versions)[version], columns.index("schema")
         lines = csv.reader(StringIO(content.decode(), newline=""))
         next(lines)
         for number, values in enumerate(lines, start=2):
             if len(values) > old:
                 raise ValueError(f"{self.path}, line {number} has {len(values)} values for {old} columns")
             if values:
-                padded = [*values, *[""] * (len(SCHEMA) - len(values))]
-                padded[_SCHEMA_AT] = padded[_SCHEMA_AT] or "1"  # the version that had no such column
+                padded = [*values, *[""] * (len(columns) - len(values))]
+                padded[schema_at] = padded[schema_at] or "1"  # the version that had no such column
                 writer.writerow(padded)
         return buffer.getvalue().encode()
 
@@ -145,9 +170,9 @@ class ResultTable:
         os.replace(temporary, self.path)
 
     def read(self) -> pd.DataFrame:
-        """All rows; an empty frame of `SCHEMA` where there are none."""
+        """All rows; an empty frame of the columns where there are none."""
         if not self.path.exists() or self.path.stat().st_size == 0:
-            return pd.DataFrame(columns=list(SCHEMA))
+            return pd.DataFrame(columns=list(self.schema.columns))
         rows = pd.read_csv(self.path, dtype=_TEXT)
         # a process of an older version that was already running appends its short rows to an upgraded file
         return rows.assign(schema=rows["schema"].fillna(1).astype(int))
@@ -166,9 +191,9 @@ class ResultTable:
         """Write one row in a single call; floats with eight digits. `schema` is filled in.
 
         Raises:
-            ValueError: a column outside of `SCHEMA`.
+            ValueError: a column outside of the schema.
         """
-        unknown = set(row) - set(SCHEMA)
+        unknown = set(row) - set(self.schema.columns)
         if unknown:
             raise ValueError(f"row has unknown columns {sorted(unknown)}")
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -176,9 +201,9 @@ class ResultTable:
             buffer = StringIO()
             writer = csv.writer(buffer, lineterminator="\n")
             if not self.path.exists() or self.path.stat().st_size == 0:
-                writer.writerow(SCHEMA)
-            filled = {"schema": SCHEMA_VERSION, **row}
-            writer.writerow([_plain(filled.get(column, "")) for column in SCHEMA])
+                writer.writerow(self.schema.columns)
+            filled = {"schema": self.schema.version, **row}
+            writer.writerow([_plain(filled.get(column, "")) for column in self.schema.columns])
             with self.path.open("ab") as file:
                 file.write(buffer.getvalue().encode())
                 file.flush()
