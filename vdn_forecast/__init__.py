@@ -1,18 +1,20 @@
 """Variational distributional neurons (EVE) as NeuralForecast models.
 
-Importing this package lets `NeuralForecast.save` and `load` handle its classes.
+Importing this package lets `NeuralForecast.save` and `load` handle its classes, and `NeuralForecast.fit` and
+`cross_validation` pass the frame to `check_frame` where one of its models is of this package.
 """
 
 from pathlib import Path
 from typing import Any
 
-from ._compat import register_models
+from ._compat import check_frames_for, register_models
 from ._version import __version__
 from .frames import check_frame
 from .losses import LatentMixture
-from .models import EVE
+from .models import EVE, VariationalModel
 
 register_models({"eve": EVE})
+check_frames_for(lambda model: issubclass(getattr(model, "cls_model", type(model)), VariationalModel), check_frame)
 
 
 def load(path: str | Path, **kwargs: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +12,27 @@ import torch
 OBJECTIVES = ("elbo", "mixture", "crps")
 EVAL_OBJECTIVES = ("crps", "mixture", "mse")
 BASES = ("normal", "studentt")
+
+
+class RawMixture(NamedTuple):
+    """Mixture parameters as a network's head lays them out, for training: no copy into NeuralForecast's layout.
+
+    Attributes:
+        raw: [B, S, 2, M, h], locations and raw scales of every sample.
+        base: [B, h] or [B, 1], added to all locations; None for none.
+        shift, scale: of the windows, [B, 1, 1], in the unit of y; None without a scaler.
+    """
+
+    raw: torch.Tensor
+    base: torch.Tensor | None
+    shift: torch.Tensor | None = None
+    scale: torch.Tensor | None = None
+
+    def standardize(self, y: torch.Tensor) -> torch.Tensor:
+        """y [B, h, 1] in the window's unit, less the base: [B, h]."""
+        if self.shift is not None and self.scale is not None:
+            y = (y - self.shift) / self.scale
+        return y.squeeze(-1)
 
 
 class MixtureArgs(tuple):

@@ -15,13 +15,14 @@ from vdn_forecast._loss_arguments import (
     BASES,
     EVAL_OBJECTIVES,
     MixtureArgs,
+    RawMixture,
     choice,
     flag,
     numbers_between,
     objective_weights_of,
     positive_int,
 )
-from vdn_forecast._mixture_likelihood import normal_mixture_nll
+from vdn_forecast._mixture_likelihood import normal_mixture_nll, raw_mixture_nll
 
 
 class LatentMixture(GMM):
@@ -108,8 +109,15 @@ class LatentMixture(GMM):
         self._own_quantiles: list[float] = self.quantiles.tolist()
         self._own_output_names: list[str] = list(self.output_names)
 
-    def domain_map(self, output: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    @property
+    def takes_raw(self) -> bool:
+        """Whether a training step may hand over a `RawMixture`: the hot path, one objective in closed form."""
+        return set(self.objective_weights) == {"mixture"} and self.df is None and not self.trajectory
+
+    def domain_map(self, output: torch.Tensor | RawMixture) -> tuple[torch.Tensor, torch.Tensor] | RawMixture:
         """Split [B, h, 2 S M] into locations and raw scales, [B, h, 1, S M]; S from the last dimension."""
+        if isinstance(output, RawMixture):
+            return output
         if output.shape[-1] % (2 * self.n_components):
             raise ValueError(
                 f"LatentMixture needs 2 x samples x n_components (= {self.n_components}) outputs per step, "
@@ -120,10 +128,10 @@ class LatentMixture(GMM):
 
     def scale_decouple(
         self,
-        output: tuple[torch.Tensor, torch.Tensor],
+        output: tuple[torch.Tensor, torch.Tensor] | RawMixture,
         loc: torch.Tensor | None = None,
         scale: torch.Tensor | None = None,
-    ) -> MixtureArgs:
+    ) -> MixtureArgs | RawMixture:
         """Parameters in the unit of y: loc·scale + shift and (softplus(raw) + scale_floor)·scale.
 
         Args:
@@ -134,6 +142,8 @@ class LatentMixture(GMM):
         Raises:
             ValueError: If there is more than one series per window (a multivariate model).
         """
+        if isinstance(output, RawMixture):
+            return output._replace(shift=loc, scale=scale)
         unit_loc, raw = output
         unit_scale = F.softplus(raw) + self.scale_floor
         if loc is not None and scale is not None and loc.ndim == 3:
@@ -207,6 +217,8 @@ class LatentMixture(GMM):
         Returns:
             The average over the steps weighted with `mask`, a scalar.
         """
+        if isinstance(distr_args, RawMixture):
+            return self._raw_objective(y, distr_args, mask)
         if not isinstance(distr_args, MixtureArgs):
             distr_args = MixtureArgs.build(distr_args[0], distr_args[1], None, None)
         observed = None if mask is None else mask != 0
@@ -225,6 +237,16 @@ class LatentMixture(GMM):
                 for name, weight in self.objective_weights.items()
             ]
         ).sum()
+
+    def _raw_objective(self, y: torch.Tensor, args: RawMixture, mask: torch.Tensor | None) -> torch.Tensor:
+        """The "mixture" objective of what a network's head emits, averaged with the weights of `mask`."""
+        target = args.standardize(y)  # [B, h]
+        if mask is not None:  # a NaN under mask 0 would survive in the gradient
+            target = torch.where(mask.squeeze(-1) != 0, target, 0.0)
+        if args.base is not None:
+            target = target - args.base
+        value = self.objective_weights["mixture"] * raw_mixture_nll(target, args.raw, self.scale_floor)
+        return weighted_average(value.unsqueeze(-1), weights=mask)
 
     def _objective(
         self, name: str, y: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, mask: torch.Tensor | None

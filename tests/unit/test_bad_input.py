@@ -1,10 +1,14 @@
 """Bad arguments and bad data are refused by name; what can be handled gives finite forecasts."""
 
+import inspect
+
 import numpy as np
 import pandas as pd
 import pytest
 from neuralforecast import NeuralForecast
 from neuralforecast.losses.pytorch import MAE, DistributionLoss, MQLoss
+from neuralforecast.models import MLP
+from neuralforecast.tsdataset import TimeSeriesDataset
 from neuralforecast.utils import AirPassengersPanel
 
 from vdn_forecast import EVE, LatentMixture, check_frame
@@ -113,32 +117,37 @@ def test_unknown_keyword_is_refused():
         EVE(**TINY, n_neurons=3)
 
 
+def fit_dataset(df: pd.DataFrame) -> None:
+    """The model alone, as where the data come from files."""
+    dataset, *_ = TimeSeriesDataset.from_df(df)
+    EVE(**TINY).fit(dataset, val_size=12)
+
+
 @pytest.mark.parametrize("bad", [np.inf, -np.inf])
 def test_infinite_y(panel, bad):
     panel = panel.assign(y=panel.y.where(panel.index != 5, bad))
     with pytest.raises(ValueError, match=r"y is infinite in 1 available row"):
-        fit(panel)
-    with pytest.raises(ValueError, match=r"'y' is infinite in 1 rows \(first: unique_id=Airline1"):
-        check_frame(panel)
+        fit_dataset(panel)
+    for check in (fit, check_frame):
+        with pytest.raises(ValueError, match=r"'y' is infinite in 1 rows \(first: unique_id=Airline1"):
+            check(panel)
 
 
 def test_nan_without_mask(panel):
     panel = panel.assign(y=panel.y.where(panel.index != 5))
-    with pytest.raises(ValueError, match="'y'"):
-        fit(panel)
-    with pytest.raises(ValueError, match=r"'y' is NaN in 1 rows .*available_mask"):
-        check_frame(panel)
+    for check in (fit, check_frame):
+        with pytest.raises(ValueError, match=r"'y' is NaN in 1 rows .*available_mask"):
+            check(panel)
 
 
 def test_no_value_at_all(panel):
     panel = panel.assign(y=np.nan)
-    with pytest.raises(ValueError, match="'y'"):
-        fit(panel)
     with pytest.raises(ValueError, match=r"y has no available value"):
-        fit(panel.assign(available_mask=0.0))
+        fit_dataset(panel.assign(available_mask=0.0))
     for frame in (panel, panel.assign(available_mask=0.0)):
-        with pytest.raises(ValueError, match=r"'y' has no available value in any of its 288 rows"):
-            check_frame(frame)
+        for check in (fit, check_frame):
+            with pytest.raises(ValueError, match=r"'y' has no available value in any of its 288 rows"):
+                check(frame)
 
 
 @pytest.mark.parametrize(("rows", "val_size"), [(35, 0), (40, 12), (47, 12)])
@@ -194,11 +203,22 @@ def test_a_good_frame_passes(panel):
         check_frame(panel.assign(y=panel.y.mask(hidden, value), available_mask=(~hidden).astype(float)))
 
 
-@pytest.mark.parametrize("check", [check_frame, fit])
+def cross_validate(df: pd.DataFrame) -> None:
+    NeuralForecast(models=[EVE(**TINY)], freq="ME").cross_validation(df, n_windows=2, val_size=12)
+
+
+def validate_on(df: pd.DataFrame) -> None:
+    usual = AirPassengersPanel[["unique_id", "ds", "y"]]
+    NeuralForecast(models=[EVE(**TINY)], freq="ME").fit(df=usual, val_df=df)
+
+
+EVERYWHERE = pytest.mark.parametrize("check", [check_frame, fit, cross_validate, validate_on])
+
+
+@EVERYWHERE
 def test_empty_frame(panel, check):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match="df has 0 rows"):
         check(panel.iloc[:0])
-    assert check is fit or "0 rows" in str(error.value)
 
 
 @pytest.mark.parametrize("column", ["unique_id", "ds", "y"])
@@ -213,12 +233,23 @@ def test_missing_key(panel, column):
         check_frame(panel.assign(**{column: panel[column].mask(panel.index == 7)}))
 
 
-def test_duplicate_timestamps(panel):
-    """NeuralForecast takes them without a word."""
+@EVERYWHERE
+def test_duplicate_timestamps(panel, check):
     again = pd.concat([panel, panel[(panel.unique_id == "Airline2") & (panel.ds.dt.year == 1955)]])
     message = r"'unique_id' and 'ds' repeat .* in 12 rows \(first: unique_id=Airline2, ds=1955"
     with pytest.raises(ValueError, match=message):
-        check_frame(again)
+        check(again)
+
+
+def test_frames_of_other_models_and_stored_data_are_left_alone(panel):
+    again = pd.concat([panel, panel[(panel.unique_id == "Airline2") & (panel.ds.dt.year == 1955)]])
+    quiet = {name: TINY[name] for name in ("accelerator", "enable_progress_bar", "enable_model_summary", "logger")}
+    NeuralForecast(models=[MLP(h=12, input_size=24, max_steps=1, **quiet)], freq="ME").fit(again)
+    nf = fit(panel)
+    nf.fit(val_size=12)  # on the stored data
+    names = panel.rename(columns={"unique_id": "id", "ds": "t", "y": "target"})
+    nf.fit(names, val_size=12, id_col="id", time_col="t", target_col="target")
+    assert list(inspect.signature(NeuralForecast.fit).parameters)[1] == "df"
 
 
 @pytest.mark.parametrize("convert", [lambda ds: ds.astype(str), lambda ds: ds.dt.year + 0.5, lambda ds: ds.dt.date])

@@ -149,3 +149,8 @@ def test_argument_names():
     assert {"max_steps", "precision", "gradient_clip_val", "enable_progress_bar"} <= trainer_argument_names()
     assert {"h", "input_size", "loss", "random_seed", "dataloader_kwargs"} <= base_argument_names()
     assert not {"self", "trainer_kwargs", "kwargs"} & (trainer_argument_names() | base_argument_names())
+
+
+@pytest.mark.parametrize("method", [core.NeuralForecast.fit, core.NeuralForecast.cross_validation])
+def test_the_wrapped_methods_still_take_the_columns_by_name(method):
+    assert {"df", "id_col", "time_col", "target_col"} <= set(inspect.signature(method).parameters)

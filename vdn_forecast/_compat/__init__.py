@@ -1,5 +1,6 @@
 """The only place that names private things of NeuralForecast; `tests/unit/test_compat_names.py` pins each."""
 
+from .frame_hook import check_frames_for
 from .gather import LazyWindows, Panel, PanelWindows, WindowSpec, evaluation_layout
 from .registry import (
     base_argument_names,
@@ -22,6 +23,7 @@ __all__ = [
     "WindowSpec",
     "base_argument_names",
     "check_encodable",
+    "check_frames_for",
     "describe_arguments",
     "evaluation_layout",
     "register_loss",

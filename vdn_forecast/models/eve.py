@@ -6,6 +6,7 @@ import torch
 from neuralforecast.losses.pytorch import MSE
 from torch import Tensor, nn
 
+from .._loss_arguments import RawMixture
 from ..losses import LatentMixture
 from ..neurons import Noise
 from .base import VariationalModel
@@ -215,11 +216,12 @@ class EVE(VariationalModel):
             controller.attach(layer)
         self._finish_init(scaler_type, patience_checks, weight_decay, local_weight)
 
-    def forward(self, windows_batch: dict[str, Tensor | None]) -> Tensor:
+    def forward(self, windows_batch: dict[str, Tensor | None]) -> Tensor | RawMixture:
         """Raw forecast parameters of one batch of windows, [B, h, outputs].
 
         With a `LatentMixture`, the first half of the last axis are locations, the second raw scales, each ordered
         by latent sample, then component. Noise is fresh within `training_step` and the fixed bank elsewhere.
+        A training step whose loss can take it gets the same numbers as a `RawMixture`, not yet rearranged.
         """
         y, mask = windows_batch["insample_y"], windows_batch["insample_mask"]
         assert y is not None
@@ -237,11 +239,14 @@ class EVE(VariationalModel):
         if self._sampling:  # for the terms that `training_step` adds
             self._states = states
         if self.is_mixture:
-            split = raw.unflatten(-1, (2, -1))  # [B, S, h, 2, M]
-            outputs = split.permute(0, 2, 3, 1, 4).flatten(2)  # [B, h, 2 S M]
+            assert isinstance(self.loss, LatentMixture)
+            split = raw.unflatten(2, (2, -1))  # [B, S, 2, M, h]
+            if self._sampling and self.loss.takes_raw:
+                return RawMixture(split, base)
+            outputs = split.permute(0, 4, 2, 1, 3).flatten(2)  # [B, h, 2 S M]
             first, last = 0, outputs.shape[-1] // 2
         else:
-            outputs = raw.mean(1)  # [B, h, outputs]
+            outputs = raw.mean(1).transpose(1, 2)  # [B, h, outputs]
             first, last = self.network.sizes.location_channels
         return outputs if base is None else add_to_channels(outputs, base, first, last)
 

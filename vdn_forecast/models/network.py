@@ -79,7 +79,7 @@ class EVENetwork(nn.Module):
             need_local_elbo: whether the states carry the units' local ELBO.
 
         Returns:
-            [B, S, h, n_outputs]; [B, h] (or [B, 1], or None) to add to the locations; one `UnitState` per layer.
+            [B, S, n_outputs, h]; [B, h] (or [B, 1], or None) to add to the locations; one `UnitState` per layer.
         """
         # no window weights: NeuralForecast draws no training window without an observed value
         activation, states = self.stack(self.encoder(y, extra), noise, None, need_local_elbo)
