@@ -13,6 +13,7 @@ from typing import Any
 from .._compat import describe_arguments
 from .._version import __version__
 from .data import PanelData
+from .error_files import write_errors
 from .evaluator import Evaluation, evaluate
 from .models import build_model
 from .protocols import Protocol
@@ -72,7 +73,16 @@ class Cell:
         return self.model not in ("Naive", "SeasonalNaive")
 
 
-def run_cell(cell: Cell, data: PanelData, command: str, *, test: bool = True) -> tuple[dict[str, Any], Evaluation]:
+def run_cell(
+    cell: Cell,
+    data: PanelData,
+    command: str,
+    *,
+    test: bool = True,
+    folder: str | Path | None = None,
+    windows: bool = False,
+    paths: bool = False,
+) -> tuple[dict[str, Any], Evaluation]:
     """Fit and score one cell.
 
     Args:
@@ -80,13 +90,23 @@ def run_cell(cell: Cell, data: PanelData, command: str, *, test: bool = True) ->
         data: the cell's dataset, as published.
         command: what the row says it came from.
         test: whether to look at the test split.
+        folder: where the errors per origin and per step go, see `error_files`; None to write none.
+        windows: whether the errors of every window go there as well.
+        paths: whether to score joint sample paths.
 
     Returns:
         A row of `results.SCHEMA` (test columns empty without `test`), and the evaluation.
     """
     with quiet_lightning():
         done = evaluate(
-            cell.build(data.info.season), data, cell.protocol, cell.h, test=test, stride=validation_stride(cell)
+            cell.build(data.info.season),
+            data,
+            cell.protocol,
+            cell.h,
+            test=test,
+            stride=validation_stride(cell),
+            windows=windows and folder is not None,
+            paths=paths,
         )
     validation = done.validation.summary()
     row: dict[str, Any] = {
@@ -107,12 +127,19 @@ def run_cell(cell: Cell, data: PanelData, command: str, *, test: bool = True) ->
         "data_note": data.note,
         "versions": versions(),
         "command": command,
+        "dataset_fingerprint": data.fingerprint,
     }
-    if done.test is not None:
-        row |= done.test.summary()
+    if done.test is not None and done.origins is not None and done.fev is not None:
+        row |= done.test.summary() | done.fev.summary()
+        row |= {"num_windows": len(done.origins.count), "mase_season": done.fev.season}
+    if done.paths is not None:
+        row |= done.paths.summary()
+        row["data_note"] = "; ".join(text for text in (data.note, done.paths.note) if text)
     if done.windows is not None:
         n_origins = len(done.windows.windows)
         row |= done.windows.summary(window_block(cell.h, data.info.season, cell.protocol.stride, n_origins))
+    if folder is not None:
+        write_errors(folder, cell.identity, done, data.series)
     return row, done
 
 

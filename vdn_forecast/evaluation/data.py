@@ -1,7 +1,9 @@
 """Benchmark data as one table per dataset: rows are times, columns are series, with the benchmark's borders."""
 
+import hashlib
 import os
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +76,13 @@ class PanelData:
     info: DatasetInfo
     note: str = ""
     scale: str = "original"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Rows x series and digits of the SHA-256 of values, names and first stamp, as "14400x7-0123456789ab"."""
+        digest = hashlib.sha256("\n".join([*self.series, str(self.index[0]), self.info.freq]).encode())
+        digest.update(np.ascontiguousarray(self.values, dtype="<f8").tobytes())
+        return f"{self.values.shape[0]}x{self.values.shape[1]}-{digest.hexdigest()[:12]}"
 
     @property
     def borders(self) -> tuple[int, int, int]:

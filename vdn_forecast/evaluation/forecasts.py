@@ -141,9 +141,8 @@ def _mixture_block(
     df = model.loss.df
     quantiles = mixture.mixture_quantiles(loc, scale, LEVELS_19, df)
     crps = mixture.mixture_crps(y, loc, scale) if df is None else None
-    return ForecastBlock(
-        series, y, mixture.mixture_mean(loc), quantiles, crps, -mixture.mixture_log_prob(y, loc, scale, df)
-    )
+    nll = -mixture.mixture_log_prob(y, loc, scale, df)
+    return ForecastBlock(series, y, mixture.mixture_mean(loc), quantiles, crps, nll, mixture=(loc, scale))
 
 
 def _predicted_block(

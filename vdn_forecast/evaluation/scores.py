@@ -26,6 +26,7 @@ class ForecastBlock:
         crps: exact CRPS [W, h] where a closed form exists.
         nll: negative log-density [W, h] where there is one.
         origin: [W] number of each window's origin, counted from the first of the split.
+        mixture: locations and scales [W, h, C] each, of a model that emits a mixture.
     """
 
     series: Tensor
@@ -35,6 +36,7 @@ class ForecastBlock:
     crps: Tensor | None = None
     nll: Tensor | None = None
     origin: Tensor | None = None
+    mixture: tuple[Tensor, Tensor] | None = None
 
     def restored(self, loc: Tensor, scale: Tensor) -> "ForecastBlock":
         """The same forecasts of loc + scale · y, in float64 so that a large `loc` costs no digits.
@@ -50,7 +52,18 @@ class ForecastBlock:
             quantiles=None if self.quantiles is None else a.unsqueeze(-1) + b.unsqueeze(-1) * self.quantiles,
             crps=None if self.crps is None else b * self.crps,
             nll=None if self.nll is None else self.nll + b.log(),
+            mixture=None,  # on the old scale
         )
+
+    def interval(self, level: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Lower end, median and upper end of the central interval of 80 or 90 %, [W, h] each.
+
+        Raises:
+            ValueError: a point forecast has no interval.
+        """
+        if self.quantiles is None:
+            raise ValueError("the block has no quantiles; a point forecast needs a residual Gaussian first")
+        return self.quantiles[..., _LOW[level]], self.quantiles[..., _MEDIAN], self.quantiles[..., _HIGH[level]]
 
 
 class ScoreSums:
@@ -59,16 +72,21 @@ class ScoreSums:
     Args:
         n_series: number of series.
         h: horizon.
+        interval_scale: [h] factors, see `IntervalScale`; with them coverage and width of the stretched intervals are
+            summed as well, as `coverage80_cal` and so on.
     """
 
-    def __init__(self, n_series: int, h: int) -> None:
-        self.n_series, self.h = n_series, h
+    def __init__(self, n_series: int, h: int, interval_scale: Tensor | None = None) -> None:
+        self.n_series, self.h, self.interval_scale = n_series, h, interval_scale
         self.count = torch.zeros(n_series, dtype=torch.float64)
         self.sums: dict[str, Tensor] = {}
         self.pinball = torch.zeros(len(LEVELS), dtype=torch.float64)
 
-    def update(self, block: ForecastBlock) -> None:
+    def update(self, block: ForecastBlock) -> dict[str, Tensor]:
         """Add one block.
+
+        Returns:
+            What was added: every measure of each window and step, [W, h].
 
         Raises:
             ValueError: a forecast that is not finite.
@@ -77,24 +95,34 @@ class ScoreSums:
             raise ValueError("the model returned a forecast that is not finite")
         self.count += torch.bincount(block.series, minlength=self.n_series)
         error = block.y - block.mean
-        self._add("mse", block.series, error.square())
-        self._add("mae_mean", block.series, error.abs())
-        if block.quantiles is None:
-            return
-        if not bool(torch.isfinite(block.quantiles).all()):
+        found = {"mse": error.square(), "mae_mean": error.abs()}
+        if block.quantiles is not None:
+            found |= self._of_quantiles(block)
+            found |= {
+                name: value for name, value in (("crps_exact", block.crps), ("nll", block.nll)) if value is not None
+            }
+        for name, value in found.items():
+            self._add(name, block.series, value)
+        return found
+
+    def _of_quantiles(self, block: ForecastBlock) -> dict[str, Tensor]:
+        quantiles = block.quantiles
+        assert quantiles is not None
+        if not bool(torch.isfinite(quantiles).all()):
             raise ValueError("the model returned a quantile that is not finite")
-        difference = block.y.unsqueeze(-1) - block.quantiles  # [W, h, 19]
+        difference = block.y.unsqueeze(-1) - quantiles  # [W, h, 19]
         pinball = torch.maximum(LEVELS * difference, (LEVELS - 1) * difference)
         self.pinball += pinball.double().sum((0, 1))
-        self._add("crps19", block.series, 2 * pinball.mean(-1))
-        self._add("mae", block.series, difference[..., _MEDIAN].abs())
+        found = {"crps19": 2 * pinball.mean(-1), "mae": difference[..., _MEDIAN].abs()}
         for level in (80, 90):
-            low, high = block.quantiles[..., _LOW[level]], block.quantiles[..., _HIGH[level]]
-            self._add(f"coverage{level}", block.series, ((block.y >= low) & (block.y <= high)).float())
-            self._add(f"width{level}", block.series, high - low)
-        for name, value in (("crps_exact", block.crps), ("nll", block.nll)):
-            if value is not None:
-                self._add(name, block.series, value)
+            low, median, high = block.interval(level)
+            found[f"coverage{level}"] = ((block.y >= low) & (block.y <= high)).float()
+            found[f"width{level}"] = high - low
+            if self.interval_scale is not None:
+                low, high = (median + self.interval_scale * (end - median) for end in (low, high))
+                found[f"coverage{level}_cal"] = ((block.y >= low) & (block.y <= high)).float()
+                found[f"width{level}_cal"] = high - low
+        return found
 
     def _add(self, name: str, series: Tensor, value: Tensor) -> None:
         total = self.sums.setdefault(name, torch.zeros(self.n_series, self.h, dtype=torch.float64))

@@ -36,13 +36,30 @@ def simulate_paths(
     paths = np.empty((len(loc), n_paths, model.h), dtype=loc.dtype)
     for series, (mean, spread) in enumerate(zip(loc, scale, strict=True)):
         # one stream per series: neither other series nor batches change its paths
-        rng = np.random.default_rng([seed, series])
-        component = rng.integers(mean.shape[-1], size=n_paths)
-        noise = autoregressive_noise(rng.standard_normal((n_paths, model.h)), rho)
-        if loss.df is not None:
-            noise = stats.t.ppf(special.ndtr(noise), loss.df)
-        paths[series] = mean[:, component].T + spread[:, component].T * noise
+        paths[series] = mixture_paths(mean, spread, rho, loss.df, n_paths, np.random.default_rng([seed, series]))
     return paths
+
+
+def mixture_paths(
+    loc: np.ndarray, scale: np.ndarray, rho: float, df: int | None, n_paths: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Paths of one forecast: each draws one component and fresh AR(1) noise.
+
+    Args:
+        loc, scale: [h, C] of the mixture's components.
+        rho: correlation of neighbouring steps' noise.
+        df: degrees of freedom of Student-t components; None for Normal ones.
+        n_paths: how many.
+        rng: source of the noise.
+
+    Returns:
+        [n_paths, h] in the unit of `loc`.
+    """
+    component = rng.integers(loc.shape[-1], size=n_paths)
+    noise = autoregressive_noise(rng.standard_normal((n_paths, len(loc))), rho)
+    if df is not None:
+        noise = stats.t.ppf(special.ndtr(noise), df)
+    return np.asarray(loc[:, component].T + scale[:, component].T * noise)
 
 
 def autoregressive_noise(innovations: np.ndarray, rho: float) -> np.ndarray:
