@@ -3,7 +3,6 @@
 import re
 import sys
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ import pytest
 import vdn_forecast_cli
 from vdn_forecast.evaluation import report_plots as plots
 from vdn_forecast.evaluation import report_tables as tables
-from vdn_forecast.evaluation.differences import Comparison, Difference, difference_table
 from vdn_forecast.evaluation.report import page, write_report
 from vdn_forecast.evaluation.report_html import Picture, Table
 from vdn_forecast.evaluation.results import SCHEMA, ResultTable
@@ -157,19 +155,32 @@ def test_ratios_of_probts_rank_where_they_are() -> None:
     assert "NMAE" in table.header
 
 
+def keep_errors(folder: Path, rows: list[dict[str, Any]], origins: int = 2785) -> None:
+    """Errors per origin and step beside a results file, around each row's own."""
+    for values in rows:
+        generator = np.random.default_rng([values["seed"], values["h"], len(values["dataset"])])
+        shared = 0.05 * np.convolve(generator.standard_normal(origins + 95), np.ones(96) / 96**0.5, "valid")
+        measures = {name: values[name] * (1 + shared) for name in ("crps19", "mse", "mae")}
+        by_step = {name: values[name] * np.linspace(0.5, 1.5, 96) for name in measures}
+        for kind, table in (("origins", measures), ("steps", by_step)):
+            (folder / kind).mkdir(exist_ok=True)
+            number = {"origin" if kind == "origins" else "step": np.arange(len(table["mse"]))}
+            pd.DataFrame(number | table).to_parquet(folder / kind / f"{values['cell']}.parquet", index=False)
+
+
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
-    outcome = Difference(-1.0, -2.0, 0.0, 0.001, (5, 5), 2785, 192)
-    write(tmp_path / "r.csv", panel())
-    family = difference_table([Comparison("ETTh1", "EVE", "T1", outcome)])
-    write_report(tmp_path / "r.csv", tmp_path / "out", PUBLISHED, differences=family)
+    rows = panel()
+    write(tmp_path / "r.csv", rows)
+    keep_errors(tmp_path, rows)
+    write_report(tmp_path / "r.csv", tmp_path / "out", PUBLISHED)
     return tmp_path / "out"
 
 
 def test_the_page_is_self_contained_and_marks_published_rows(written: Path) -> None:
     text = (written / "report.html").read_text()
     assert not re.search(r"(src|href)=\"(?!data:image/png;base64,)|@import|url\(|<script|<link", text)
-    assert text.count("data:image/png;base64,") == 3
+    assert text.count("data:image/png;base64,") == 5  # two by step, heatmap, cost, skill
     assert "run &lt;it&gt;" in text
     ours = [line for line in text.splitlines() if line.startswith("<tr><td>EVE<")]
     theirs = [line for line in text.splitlines() if "<td>PatchTST/42 <" in line]
@@ -177,7 +188,7 @@ def test_the_page_is_self_contained_and_marks_published_rows(written: Path) -> N
     assert "published" not in "".join(ours)
     assert len(theirs) == 2
     assert all(line.startswith('<tr class="published">') and ">published</span>" in line for line in theirs)
-    assert "significantly better" in text
+    assert "undecided: 2 of 5 seeds" in text
     assert "No critical-difference diagram" in text
 
 
@@ -203,6 +214,28 @@ def test_markdown_and_csv_say_the_same(written: Path) -> None:
     assert not rows["trained_on_this_dataset"].any()
 
 
+def test_the_csv_carries_fevs_columns_and_what_ranks() -> None:
+    filled = {"dataset_fingerprint": "14400x7-00ff00ff00ff", "num_windows": 2785, "mase": 0.9, "wql": 0.1, "sql": 0.7}
+    probts = {"protocol": LTSF.replace("ltsf", "probts"), "crps_ratio": 0.25, "nmae": 0.3}
+    rows = tables.fev_table(pd.DataFrame([row("EVE", **filled, mase_season=24), row("EVE", **probts), row("twin")]))
+    first = rows.iloc[0]
+    assert (first["num_windows"], first["num_forecasts"], first["seasonality"]) == (2785, 2785 * 7, 24)
+    assert (first["MASE"], first["WQL"], first["SQL"]) == (0.9, 0.1, 0.7)
+    assert rows["eval_metric"].tolist() == ["crps19", "crps_ratio", "crps19"]
+    assert rows["test_error"].tolist() == [1.0, 0.25, 1.0]
+    assert rows["MASE"].isna().tolist() == [False, True, True]
+
+
+def test_a_row_that_says_more_gets_a_second_table() -> None:
+    more = {"coverage80_cal": 0.81, "width80": 1.5, "width80_cal": 1.25, "mase": 0.9, "energy_score": 3.0}
+    found = [block for block in page("t", pd.DataFrame([row("EVE", **more), row("twin")])) if isinstance(block, Table)]
+    assert "calibrated" in found[1].header
+    assert found[1].lines[0].cells[found[1].header.index("energy score")] == "3.000"
+    assert found[1].lines[1].cells[found[1].header.index("MASE")] == "–"
+    plain = [block for block in page("t", pd.DataFrame([row("EVE"), row("twin")])) if isinstance(block, Table)]
+    assert "calibrated" not in plain[1].header
+
+
 def test_plots_return_figure_and_axes_and_leave_pyplot_alone(frame: pd.DataFrame) -> None:
     errors = tables.task_errors(frame)
     figure, axis = plots.relative_heatmap(errors, "twin")
@@ -223,15 +256,37 @@ def test_rank_diagram_needs_datasets_and_its_library(monkeypatch: pytest.MonkeyP
     many = tables.task_errors(pd.DataFrame(panel(("ETTh1", "ETTh2", "ETTm1", "ETTm2", "ECL"))))
     monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: None)
     assert "scikit-posthocs" in plots.can_rank(many)
-    seen: dict[str, Any] = {}
-    library = ModuleType("scikit_posthocs")
-    vars(library)["posthoc_nemenyi_friedman"] = lambda table: seen.update(table=table)
-    vars(library)["critical_difference_diagram"] = lambda ranks, parted, ax: seen.update(ranks=ranks)
-    monkeypatch.setitem(sys.modules, "scikit_posthocs", library)
-    monkeypatch.setattr(plots.importlib.util, "find_spec", lambda name: SimpleNamespace())
-    plots.critical_difference(many)
-    assert seen["ranks"].to_dict() == {"EVE": 1.0, "twin": 2.0, "SeasonalNaive": 3.0}
-    assert seen["table"].shape == (5, 3)
+
+
+def test_rank_diagram_of_rows_joins_what_nemenyi_does_not_part(tmp_path: Path) -> None:
+    pytest.importorskip("scikit_posthocs")
+    from scipy import stats
+
+    models = {"EVE": 1.0, "twin": 1.001, "NHITS": 1.5, "Naive": 3.0}
+    datasets = ("ETTh1", "ETTh2", "ETTm1", "ETTm2", "ECL", "Weather", "Exchange", "TrafficL")
+    rows = [
+        row(model, dataset, 1, error * (1 + 0.002 * (number % 2) * (model == "EVE")))
+        for number, dataset in enumerate(datasets)
+        for model, error in models.items()
+    ]
+    blocks = list(page("t", tables.read_rows(write(tmp_path / "r.csv", rows)), reference="twin"))
+    picture = next(block for block in blocks if isinstance(block, Picture) and block.name.startswith("ranks"))
+    axis = picture.figure.axes[0]
+    texts = " ".join(text.get_text() for text in axis.texts)
+    ranks = {"EVE": 1.5, "twin": 1.5, "NHITS": 3.0, "Naive": 4.0}
+    for model, rank in ranks.items():
+        assert re.search(rf"{model}\s*\({rank:g}\)|\({rank:g}\)\s*{model}", texts), texts
+    # Nemenyi's critical difference by hand; the bars join the models that lie closer than that
+    k, n = len(models), len(datasets)
+    critical = stats.studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2) * np.sqrt(k * (k + 1) / (6 * n))
+    assert 1.5 < critical < 2.5
+    bars = sorted(
+        (float(min(line.get_xdata())), float(max(line.get_xdata())))
+        for line in axis.lines
+        if len(set(line.get_ydata())) == 1 and len(set(line.get_xdata())) > 1
+    )
+    joined = {bar for bar in bars if bar[0] in ranks.values() and bar[1] in ranks.values()}
+    assert joined == {(1.5, 3.0), (3.0, 4.0)}
 
 
 def test_report_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,16 +3,18 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from .evaluator import Evaluation
+if TYPE_CHECKING:  # a report reads these files without waiting for NeuralForecast
+    from .evaluator import Evaluation
 
 ORIGINS, STEPS, WINDOWS = "origins", "steps", "windows"
 STEP_MEASURES = ("crps19", "mse", "mae", "coverage80")
 
 
-def write_errors(folder: str | Path, cell: str, done: Evaluation, series: Sequence[str]) -> None:
+def write_errors(folder: str | Path, cell: str, done: "Evaluation", series: Sequence[str]) -> None:
     """Write what one evaluation of the test split keeps for later: before its row is appended, so that a row has it.
 
     `origins/<cell>.parquet` holds the means over series of every origin (and `crps_ratio` where the protocol has it),

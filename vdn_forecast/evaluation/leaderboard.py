@@ -2,11 +2,13 @@
 
 import pandas as pd
 
+from .report_tables import RATIOS, ranked_measure
+
 MEASURES = ("crps19", "mse", "mae", "coverage80", "fit_seconds")
 
 
 def leaderboard(rows: pd.DataFrame) -> pd.DataFrame:
-    """One line per model, means over seeds (and their deviation for crps19 and mse), sorted by crps19.
+    """One line per model, means over seeds (and their deviation for some), best first by `ranked_measure`.
 
     Args:
         rows: result rows of one protocol, dataset and horizon.
@@ -18,19 +20,27 @@ def leaderboard(rows: pd.DataFrame) -> pd.DataFrame:
         found = rows[column].unique()
         if len(found) > 1:
             raise ValueError(f"one table holds one {column}; these rows have {sorted(map(str, found))}")
-    numbers = rows.assign(**{name: pd.to_numeric(rows[name], errors="coerce") for name in MEASURES})
+    ratios = [name for name in RATIOS if name in rows and rows[name].notna().any()]
+    names = [*ratios, *MEASURES]
+    numbers = rows.assign(**{name: pd.to_numeric(rows[name], errors="coerce") for name in names})
     groups = numbers.groupby("model", sort=False)
-    table = groups[list(MEASURES)].mean()
-    for name in ("crps19", "mse"):
-        table[f"{name}_std"] = groups[name].std()
+    table = groups[names].mean()
+    order = []
+    for name in names:
+        order.append(name)
+        if name in ("crps_ratio", "crps19", "mse"):
+            table[f"{name}_std"] = groups[name].std()
+            order.append(f"{name}_std")
     table["seeds"] = groups["seed"].nunique()
-    order = ["crps19", "crps19_std", "mse", "mse_std", "mae", "coverage80", "fit_seconds", "seeds"]
-    return table[order].sort_values("crps19").reset_index()
+    return table[[*order, "seeds"]].sort_values(ranked_measure(numbers)).reset_index()
 
 
 def as_text(table: pd.DataFrame) -> str:
     """A leaderboard as aligned text for the terminal."""
     formats = {
+        "crps_ratio": "{:.4f}",
+        "crps_ratio_std": "± {:.4f}",
+        "nmae": "{:.4f}",
         "crps19": "{:.4f}",
         "crps19_std": "± {:.4f}",
         "mse": "{:.4f}",
@@ -40,7 +50,7 @@ def as_text(table: pd.DataFrame) -> str:
         "fit_seconds": "{:.1f}",
     }
     shown = table.copy()
-    for name, pattern in formats.items():
-        shown[name] = [pattern.format(value) if pd.notna(value) else "–" for value in table[name]]
-    names = {"crps19_std": "", "mse_std": " ", "coverage80": "cover 80", "fit_seconds": "fit s"}
+    for name in formats.keys() & set(table.columns):
+        shown[name] = [formats[name].format(value) if pd.notna(value) else "–" for value in table[name]]
+    names = {"crps_ratio_std": "  ", "crps19_std": "", "mse_std": " ", "coverage80": "cover 80", "fit_seconds": "fit s"}
     return shown.rename(columns=names).to_string(index=False)

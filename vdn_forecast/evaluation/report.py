@@ -4,30 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from . import report_plots as plots
 from . import report_tables as tables
-from .report_html import Block, Heading, Line, Picture, Table, as_html, as_markdown, png
-
-COLUMNS = {
-    "mse": ("MSE", "{:.4f}"),
-    "mae": ("MAE", "{:.4f}"),
-    "crps19": ("crps19", "{:.4f}"),
-    "crps_ratio": ("CRPS / Σ|y|", "{:.4f}"),
-    "nmae": ("NMAE", "{:.4f}"),
-    "coverage80": ("coverage 80 %", "{:.1%}"),
-    "coverage90": ("coverage 90 %", "{:.1%}"),
-    "fit_seconds": ("fit s", "{:.3g}"),
-    "predict_seconds": ("predict s", "{:.3g}"),
-    "n_parameters": ("parameters", "{:,.0f}"),
-    "peak_mb": ("peak MB", "{:.0f}"),
-}
-"""Header and format of each measure."""
-BEST = ("mse", "mae", "crps19", "crps_ratio", "nmae")
-BASELINES = ("SeasonalNaive", "Naive")
-NONE = "–"
+from .report_differences import difference_families
+from .report_html import Block, Heading, Picture, as_html, as_markdown, png
+from .report_sections import difference_blocks, further_table, leaderboard_table, over_tasks, published_table
 
 
 @dataclass(frozen=True)
@@ -46,26 +29,28 @@ def write_report(
     *,
     baseline: str | None = None,
     reference: str = "twin",
-    differences: pd.DataFrame | None = None,
+    candidate: str = "EVE",
 ) -> Report:
     """Write report.md, report.csv (fev's column names), report.html and the pictures.
 
     Args:
-        results_path: a results file of `benchmark run`.
+        results_path: a results file of `benchmark run`; `origins/` and `steps/` beside it hold what the tests of
+            difference and the plots by step need, and rows without such files have none.
         folder: where to write; files of an earlier report are replaced.
         published: CSV of published figures, see `report_tables.PUBLISHED`; they stand beside rows of protocol ltsf.
         baseline: model with a skill score of zero; None for SeasonalNaive, else Naive, else `reference`.
         reference: model that the heatmap and the scatter plot compare with.
-        differences: of `differences.difference_table`, shown as it is.
+        candidate: model that the tests of difference compare with every other one.
 
     Raises:
-        ValueError: files of another schema, or an empty results file.
+        ValueError: files of another schema, an empty results file, or a file of errors that cannot be read.
         ImportError: matplotlib is not installed.
     """
     rows = tables.read_rows(results_path)
     others = None if published is None else tables.read_published(published)
     title = f"Benchmark report: {Path(results_path).stem}"
-    blocks = list(page(title, rows, others, baseline, reference, differences))
+    beside = Path(results_path).parent
+    blocks = list(page(title, rows, others, baseline, reference, candidate=candidate, errors=beside))
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     report = Report(target / "report.md", target / "report.csv", target / "report.html")
@@ -84,9 +69,15 @@ def page(
     published: pd.DataFrame | None = None,
     baseline: str | None = None,
     reference: str = "twin",
-    differences: pd.DataFrame | None = None,
+    *,
+    candidate: str = "EVE",
+    errors: Path | None = None,
 ) -> Iterator[Block]:
-    """The blocks of a report; arguments as of `write_report`, from frames."""
+    """The blocks of a report; arguments as of `write_report`, from frames.
+
+    Args:
+        errors: folder with `origins/` and `steps/`; None for a page without them.
+    """
     yield Heading(title, 1)
     yield (
         "Mean ± standard deviation over seeds. MSE is that of the mean, MAE that of the median, crps19 the mean of "
@@ -99,20 +90,41 @@ def page(
             "Lines marked as published were not run here: they are transcribed from the named sources, each under the "
             "protocol that its note says."
         )
-    for number, (protocol, part) in enumerate(rows.groupby("protocol", sort=False)):
+    for number, (protocol, part) in enumerate(rows.groupby("protocol", sort=False), start=1):
         yield Heading(f"Protocol {protocol}")
+        if bool(part.reindex(columns=["energy_score", "mase", "coverage80_cal"]).notna().any().any()):
+            yield (
+                "Calibrated: with one factor per horizon step, fitted on validation, that stretches both intervals. "
+                "MASE, WQL and SQL are fev's, WQL in the unit of the data file. Energy and variogram score are of 100 "
+                "joint paths per scored window; where the paths came from is said below, and scores of independent "
+                "steps are a baseline."
+            )
         for (dataset, h), task in part.groupby(["dataset", "h"], sort=False):
-            yield Heading(f"{dataset}, h = {h}", 3)
-            same, elsewhere = _published_parts(task, published)
-            yield leaderboard_table(tables.summary_table(task), same)
-            if not elsewhere.empty:
-                yield "Published with another look-back, or under a biased loader: for orientation, not for a ranking."
-                yield published_table(elsewhere)
-        yield from _over_tasks(part, baseline, reference, f"{number + 1}")
-    if differences is not None:
-        yield Heading("Tests of difference")
-        yield _plain_table(differences)
+            yield from _task(f"{number}-{dataset}-{h}", f"{dataset}, h = {h}", task, published, errors)
+        yield from over_tasks(part, baseline, reference, f"{number}")
+        if errors is not None:
+            yield from difference_blocks(list(difference_families(part, errors, candidate)), candidate)
     yield from _provenance(rows)
+
+
+def _task(
+    suffix: str, title: str, task: pd.DataFrame, published: pd.DataFrame | None, errors: Path | None
+) -> Iterator[Block]:
+    """One dataset and horizon."""
+    yield Heading(title, 3)
+    same, elsewhere = _published_parts(task, published)
+    summary = tables.summary_table(task)
+    yield leaderboard_table(summary, same)
+    further = further_table(summary)
+    if further is not None:
+        yield further
+    if not elsewhere.empty:
+        yield "Published with another look-back, or under a biased loader: for orientation, not for a ranking."
+        yield published_table(elsewhere)
+    steps = None if errors is None else tables.step_errors(task, errors)
+    if steps is not None:
+        figure, _ = plots.error_by_step(steps, list(summary["model"]))
+        yield Picture(f"steps-{suffix}", figure, f"{title}: error by horizon step, mean over windows, series and seeds")
 
 
 def _published_parts(task: pd.DataFrame, published: pd.DataFrame | None) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -126,101 +138,6 @@ def _published_parts(task: pd.DataFrame, published: pd.DataFrame | None) -> tupl
     return mine[same], mine[~same]
 
 
-def leaderboard_table(summary: pd.DataFrame, published: pd.DataFrame) -> Table:
-    """Our lines of one task and, marked, published ones.
-
-    Args:
-        summary: of `report_tables.summary_table`.
-        published: rows of the same protocol and look-back; may be empty.
-    """
-    names = [name for name in COLUMNS if name not in tables.RATIOS or summary[name].notna().any()]
-    best = {name: summary[name].min() for name in BEST}
-    lines = []
-    for _, row in summary.iterrows():
-        size = NONE if pd.isna(row["input_size"]) else f"{row['input_size']:.0f}"
-        cells = [str(row["model"]), size, *(_figure(row, name) for name in names), str(row["seeds"])]
-        cells.append(f"{row['failed']} failed" if row["failed"] else "")
-        marked = frozenset(2 + number for number, name in enumerate(names) if name in best and row[name] == best[name])
-        lines.append(Line(tuple(cells), best=marked))
-    for _, row in published.iterrows():
-        figures = [f"{row[name]:.3f}" if name in ("mse", "mae") else NONE for name in names]
-        note = f"{row['source']}. {row['protocol_note']}"
-        lines.append(Line((str(row["model"]), str(row["input_size"]), *figures, NONE, note), published=True))
-    header = ("model", "L", *(COLUMNS[name][0] for name in names), "seeds", "note")
-    return Table(header, tuple(lines))
-
-
-def published_table(published: pd.DataFrame) -> Table:
-    """Published figures that stand beside a table, never in it."""
-    lines = []
-    for _, row in published.iterrows():
-        size = NONE if pd.isna(row["input_size"]) else str(row["input_size"])
-        note = f"{row['source']}. {row['protocol_note']}"
-        cells = (str(row["model"]), size, f"{row['mse']:.3f}", f"{row['mae']:.3f}", str(row["kind"]), note)
-        lines.append(Line(cells, published=True))
-    return Table(("model", "L", "MSE", "MAE", "kind", "source and protocol"), tuple(lines))
-
-
-def _over_tasks(rows: pd.DataFrame, baseline: str | None, reference: str, suffix: str) -> Iterator[Block]:
-    """Win rate, skill score, heatmap, cost and ranks of one protocol."""
-    measure = tables.ranked_measure(rows)
-    every = tables.task_errors(rows, measure)
-    yield Heading("Over tasks", 3)
-    complete = tables.complete_tasks(every)
-    left_out = [f"{dataset} h={h}" for dataset, h in every.index if (dataset, h) not in complete.index]
-    if left_out:
-        yield f"Averages over tasks leave out {', '.join(left_out)}, where not every model has a result yet."
-    if complete.empty or complete.shape[1] < 2:
-        yield "No averages over tasks: they need two models and a task that every model ran."
-    else:
-        wanted = [baseline] if baseline is not None else [*BASELINES, reference, *complete.columns]
-        chosen = next((name for name in wanted if name in complete), None)
-        if chosen is None:
-            yield f"No win rates and skill scores: the baseline {baseline} has no rows under this protocol."
-        else:
-            yield from _ranking_blocks(rows, complete, measure, chosen, suffix)
-    if reference not in every:
-        yield f"No heatmap and no cost plot: the reference line {reference} has no rows under this protocol."
-    else:
-        figure, _ = plots.relative_heatmap(every, reference, measure)
-        yield Picture(f"heatmap-{suffix}", figure, f"{measure} of each model relative to {reference}, per task")
-        if not complete.empty:
-            figure, _ = plots.cost_scatter(tables.cost_table(rows, reference, measure), reference, measure)
-            yield Picture(f"cost-{suffix}", figure, "Accuracy against training time and parameters, tasks averaged")
-    reason = plots.can_rank(complete)
-    if reason:
-        yield reason
-    else:
-        figure, _ = plots.critical_difference(complete)
-        yield Picture(f"ranks-{suffix}", figure, "Critical-difference diagram: mean ranks over datasets (Nemenyi, 5 %)")
-
-
-def _ranking_blocks(
-    rows: pd.DataFrame, complete: pd.DataFrame, ranked: str, baseline: str, suffix: str
-) -> Iterator[Block]:
-    datasets = complete.index.get_level_values("dataset").nunique()
-    for measure in (ranked, "mse"):
-        errors = tables.task_errors(rows, measure).reindex(index=complete.index, columns=complete.columns)
-        if errors.isna().to_numpy().any():
-            continue
-        table = tables.ranking(errors, baseline)
-        yield (
-            f"{measure}: win rate, and skill score (1 − geometric mean of the error relative to {baseline}, each "
-            f"clipped to [0.01, 100]), with 95 % bootstrap intervals over datasets; tasks: {len(errors)}, datasets: "
-            f"{datasets}."
-            + (" One dataset gives no interval." if datasets == 1 else "")
-            + (" Of so few datasets the interval says little." if 1 < datasets < plots.DATASETS_FOR_RANKS else "")
-        )
-        lines = [
-            Line((str(row["model"]), _interval(row, "win_rate", "win"), _interval(row, "skill", "skill")))
-            for _, row in table.iterrows()
-        ]
-        yield Table(("model", "win rate", "skill score"), tuple(lines))
-        if measure == ranked:
-            figure, _ = plots.skill_intervals(table, baseline)
-            yield Picture(f"skill-{suffix}", figure, f"Skill score of {measure} against {baseline}")
-
-
 def _provenance(rows: pd.DataFrame) -> Iterator[Block]:
     """What the figures came from."""
     yield Heading("Where these figures come from")
@@ -230,27 +147,3 @@ def _provenance(rows: pd.DataFrame) -> Iterator[Block]:
             yield f"{name}: " + "; ".join(found)
     if rows.attrs.get("superseded"):
         yield f"{rows.attrs['superseded']} rows were left out: a later row of the same model and seed replaces each."
-
-
-def _plain_table(frame: pd.DataFrame) -> Table:
-    lines = [Line(tuple(_text(value) for value in row)) for row in frame.itertuples(index=False)]
-    return Table(tuple(str(name) for name in frame.columns), tuple(lines))
-
-
-def _text(value: object) -> str:
-    if isinstance(value, float | np.floating):
-        return NONE if np.isnan(value) else f"{value:.4g}"
-    return str(value)
-
-
-def _figure(row: pd.Series, name: str) -> str:
-    if pd.isna(row[name]):
-        return NONE
-    spread = row.get(f"{name}_std", np.nan)
-    pattern = COLUMNS[name][1]
-    return pattern.format(row[name]) + ("" if pd.isna(spread) else f" ± {pattern.format(spread)}")
-
-
-def _interval(row: pd.Series, name: str, prefix: str) -> str:
-    low, high = row[f"{prefix}_low"], row[f"{prefix}_high"]
-    return f"{row[name]:.3f}" + ("" if pd.isna(low) else f" [{low:.3f}, {high:.3f}]")

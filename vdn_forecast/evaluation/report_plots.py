@@ -1,6 +1,7 @@
 """Pictures of a report: each takes a frame and returns (figure, axes). No pyplot: nothing global is touched."""
 
 import importlib.util
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,39 @@ def cost_scatter(costs: pd.DataFrame, reference: str, measure: str = "crps19") -
     handles, names = axes[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", fontsize=8.5, frameon=False)
     return figure, axes
+
+
+def error_by_step(steps: pd.DataFrame, order: Sequence[str]) -> tuple[Any, Any]:
+    """Mean error of each model at every step of the horizon: crps19 and MSE side by side.
+
+    Args:
+        steps: of `report_tables.step_errors`.
+        order: models, best first, as the legend names them; lines that need no training are dashed.
+    """
+    figure, axes = _canvas(10.4, 3.6, columns=2)
+    for axis, measure in zip(axes, ("crps19", "mse"), strict=True):
+        for number, model in enumerate(name for name in order if name in set(steps["model"])):
+            line = steps[steps["model"] == model]
+            trained = "Naive" not in model
+            style = {"color": f"C{number % 10}" if trained else OTHER, "lw": 1.5 if trained else 1.1}
+            style["ls"] = "-" if trained and number < 10 else "-." if trained else ":" if model == "Naive" else "--"
+            axis.plot(line["step"], line[measure], label=model, **style)
+        axis.set_xlabel("step of the horizon", fontsize=9)
+        axis.set_ylabel({"mse": "MSE"}.get(measure, measure), fontsize=9)
+        axis.set_ylim(*_readable(steps, measure))
+        axis.grid(color="0.93")
+        axis.margins(x=0.01)
+        _plain(axis)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right center", fontsize=8.5, frameon=False)
+    return figure, axes
+
+
+def _readable(steps: pd.DataFrame, measure: str) -> tuple[float, float]:
+    """Limits that one far worse line does not decide: up to 1.6 times the median line's highest value."""
+    highest = steps.groupby("model")[measure].max()
+    top = min(float(highest.max()), 1.6 * float(highest.median()))
+    return 0.0, 1.05 * top
 
 
 def skill_intervals(table: pd.DataFrame, baseline: str) -> tuple[Any, Any]:

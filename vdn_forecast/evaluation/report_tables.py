@@ -8,12 +8,19 @@ import numpy as np
 import pandas as pd
 
 from .data import DATASETS
+from .error_files import STEPS, read_errors
 
 SPREAD = ("mse", "mae", "crps19", "coverage80", "coverage90", "fit_seconds", "predict_seconds", "peak_mb")
 """Measures shown as mean and deviation over seeds."""
 MEASURES = (*SPREAD, "n_parameters")
 RATIOS = ("crps_ratio", "nmae")
 """Measures of protocol probts; a results file of an older schema has no such columns."""
+FURTHER = (
+    *(f"{name}{level}{end}" for name in ("coverage", "width") for level in (80, 90) for end in ("", "_cal")),
+    *("mase", "wql", "sql", "energy_score", "variogram_score"),
+)
+"""Measures that rows of an older schema lack."""
+FEV_ONLY = ("dataset_fingerprint", "num_windows", "mase_season")
 TASK = ("protocol", "dataset", "h")
 REQUIRED = (*TASK, "input_size", "model", "seed", *MEASURES, "arguments", "versions", "command")
 PUBLISHED = ("dataset", "h", "input_size", "model", "mse", "mae", "source", "protocol_note", "kind")
@@ -37,7 +44,7 @@ def read_rows(path: str | Path) -> pd.DataFrame:
         raise ValueError(f"{path} is no results file of this version: columns {missing} are missing")
     if rows.empty:
         raise ValueError(f"{path} holds no row; run a suite first")
-    for name in (*MEASURES, *RATIOS):
+    for name in (*MEASURES, *RATIOS, *FURTHER):
         if name in rows:
             rows[name] = pd.to_numeric(rows[name], errors="coerce")
     last = ~rows.duplicated([*TASK, "model", "seed"], keep="last")
@@ -78,17 +85,39 @@ def summary_table(rows: pd.DataFrame) -> pd.DataFrame:
         ValueError: rows of several protocols, datasets or horizons.
     """
     refuse_mixture(rows, TASK)
-    rows = rows.reindex(columns=[*rows.columns, *(name for name in RATIOS if name not in rows)])
+    names = list(dict.fromkeys((*MEASURES, *RATIOS, *FURTHER)))
+    rows = rows.reindex(columns=[*rows.columns, *(name for name in names if name not in rows)])
     done = rows[np.isfinite(rows["mse"])]
     groups = done.groupby("model", sort=False)
-    table = groups[["input_size", *MEASURES, *RATIOS]].mean()
-    for name in (*SPREAD, *RATIOS):
+    table = groups[["input_size", *names]].mean()
+    for name in dict.fromkeys((*SPREAD, *RATIOS, *FURTHER)):
         table[f"{name}_std"] = groups[name].std()
     table["seeds"] = groups["seed"].nunique()
     table = table.reindex(rows["model"].unique())
     table["seeds"] = table["seeds"].fillna(0).astype(int)
     table["failed"] = rows.groupby("model")["mse"].agg(lambda errors: int((~np.isfinite(errors)).sum()))
     return table.sort_values([ranked_measure(rows), "mse"]).rename_axis("model").reset_index()
+
+
+def step_errors(rows: pd.DataFrame, folder: str | Path) -> pd.DataFrame | None:
+    """Errors by horizon step of one task, from `steps/` beside the results file.
+
+    Args:
+        rows: of one protocol, dataset and horizon.
+        folder: of the results file.
+
+    Returns:
+        model, step and the measures, means over the seeds that have a file; None where no cell has one.
+    """
+    refuse_mixture(rows, TASK)
+    parts = []
+    for model, cell in zip(rows["model"], rows["cell"], strict=True):
+        table = read_errors(folder, STEPS, str(cell))
+        if table is not None:
+            parts.append(table.assign(model=str(model)))
+    if not parts:
+        return None
+    return pd.concat(parts).groupby(["model", "step"], sort=False).mean().reset_index()
 
 
 def ranked_measure(rows: pd.DataFrame) -> str:
@@ -196,34 +225,37 @@ def cost_table(rows: pd.DataFrame, reference: str, measure: str = "crps19") -> p
 
 
 def fev_table(rows: pd.DataFrame) -> pd.DataFrame:
-    """Rows under the column names of fev's summaries, with the protocol beside them.
+    """Rows under the column names of fev's summaries, with the protocol and the season of MASE beside them.
 
-    What a results file does not hold stays empty: dataset_fingerprint, num_windows, MASE, WQL, SQL, num_forecasts.
+    A row's eval_metric is the measure that ranks its protocol. Rows of an older schema leave empty what they lack.
     """
     commits = rows["versions"].astype(str).str.extract(r"\(([0-9a-f]{7,}\+?)\)", expand=False)
     seasons = {name: info.season for name, info in DATASETS.items()}
     protocol = rows["protocol"].astype(str).map(lambda text: re.sub(r"\w+=", "", text).replace(";", "-"))
-    empty = pd.Series(np.nan, rows.index)
+    ranked = {str(name): ranked_measure(part) for name, part in rows.groupby("protocol")}
+    metric = rows["protocol"].astype(str).map(ranked)
+    wide = rows.reindex(columns=list(dict.fromkeys([*rows.columns, *FEV_ONLY, *FURTHER, *RATIOS])))
+    series = wide["dataset_fingerprint"].astype(str).str.extract(r"^\d+x(\d+)-", expand=False).astype(float)
     columns = {
         "model_name": rows["model"],
         "task_name": rows["dataset"] + "_" + rows["h"].astype(str) + "_" + protocol,
         "dataset": rows["dataset"],
-        "dataset_fingerprint": rows.get("dataset_fingerprint", empty),
+        "dataset_fingerprint": wide["dataset_fingerprint"],
         "horizon": rows["h"],
         "input_size": rows["input_size"],
-        "num_windows": rows.get("num_windows", empty),
-        "seasonality": rows["dataset"].map(seasons),
-        "eval_metric": "crps19",
-        "test_error": rows["crps19"],
+        "num_windows": wide["num_windows"].astype("Int64"),
+        "seasonality": wide["mase_season"].fillna(rows["dataset"].map(seasons)).astype("Int64"),
+        "eval_metric": metric,
+        "test_error": rows["crps19"].where(metric == "crps19", wide["crps_ratio"]),
         "MSE": rows["mse"],
         "MAE": rows["mae"],
-        "MASE": rows.get("mase", empty),
-        "WQL": rows.get("wql", empty),
-        "SQL": rows.get("sql", empty),
+        "MASE": wide["mase"],
+        "WQL": wide["wql"],
+        "SQL": wide["sql"],
         "coverage": rows["coverage80"],
         "training_time_s": rows["fit_seconds"],
         "inference_time_s": rows["predict_seconds"],
-        "num_forecasts": rows.get("num_forecasts", empty),
+        "num_forecasts": (wide["num_windows"] * series).astype("Int64"),
         "seed": rows["seed"],
         "model_kwargs": rows["arguments"],
         "framework_version": rows["versions"],
