@@ -4,12 +4,16 @@
 
 Every round trains each model for some steps on the same synthetic panel; a round's figure is the median time
 between the ends of two steps. Ratios are taken round by round, so that a slow spell of the machine hits both.
+NHITS and DLinear are NeuralForecast's own, at their defaults; with --gathered they also run on gathered windows, as
+the runner's accuracy cells do.
 """
 
 import argparse
 import os
 import statistics
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +25,17 @@ import torch
 from neuralforecast.tsdataset import TimeSeriesDataset
 from tqdm import tqdm
 
+from vdn_forecast._compat import on_gathered_windows
 from vdn_forecast.evaluation.allocator import keep_memory
 from vdn_forecast.evaluation.cells import versions
 from vdn_forecast.evaluation.forecasts import as_dataset
-from vdn_forecast.evaluation.models import build_model
-from vdn_forecast.evaluation.quiet import quiet_lightning
+from vdn_forecast.evaluation.models import BUILDERS
+from vdn_forecast.evaluation.quiet import QUIET_TRAINER, quiet_lightning
 from vdn_forecast.evaluation.sources import synthetic_panel
 
-MODELS = ("EVE", "twin", "NHITS", "DLinear")
+MODELS = {"EVE": BUILDERS["EVE"], "twin": BUILDERS["EVE.twin"]}
+HOST = ("NHITS", "DLinear")
+GATHERED = " gathered"
 
 
 class StepClock(pl.Callback):
@@ -46,22 +53,25 @@ class StepClock(pl.Callback):
         return statistics.median(b - a for a, b in zip(self.ends[2:], self.ends[3:], strict=False))
 
 
-def step_seconds(name: str, dataset: TimeSeriesDataset, steps: int, batch_size: int) -> float:
+def step_seconds(builder: Callable[..., Any], dataset: TimeSeriesDataset, steps: int, batch_size: int) -> float:
     """Median seconds of one step of a fresh model."""
     clock = StepClock()
-    model = build_model(
-        name,
+    model = builder(
         h=96,
         input_size=336,
-        season=24,
         max_steps=steps,
         windows_batch_size=256,
         batch_size=batch_size,
         callbacks=[clock],
+        **QUIET_TRAINER,
     )
     with quiet_lightning():
         model.fit(dataset, val_size=0)
     return clock.median()
+
+
+def _ratios(one: list[float], other: list[float]) -> list[float]:
+    return [a / b for a, b in zip(one, other, strict=True)]
 
 
 def main() -> None:
@@ -72,17 +82,26 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--gathered", action="store_true", help="NHITS and DLinear on gathered windows as well")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     keep_memory()
     dataset = as_dataset(synthetic_panel(chosen.series, chosen.rows).values)
-    seconds: dict[str, list[float]] = {name: [] for name in MODELS}
+    models: dict[str, Callable[..., Any]] = dict(MODELS)
+    for name in HOST:
+        cls: Any = BUILDERS[name]
+        models[name] = partial(cls, scaler_type="standard")
+        if chosen.gathered:
+            gathered: Any = on_gathered_windows(cls)
+            models[name + GATHERED] = partial(gathered, scaler_type="standard")
+    seconds: dict[str, list[float]] = {name: [] for name in models}
     for _ in tqdm(range(chosen.rounds), desc="rounds"):
-        for name in MODELS:
-            seconds[name].append(step_seconds(name, dataset, chosen.steps, chosen.batch_size))
+        for name, builder in models.items():
+            seconds[name].append(step_seconds(builder, dataset, chosen.steps, chosen.batch_size))
     rows = []
-    for name in MODELS:
-        ratios = [other / mine for other, mine in zip(seconds[name], seconds["EVE"], strict=True)]
+    for name in models:
+        ratios = _ratios(seconds[name], seconds["EVE"])
+        gain = _ratios(seconds[name.removesuffix(GATHERED)], seconds[name])
         rows.append(
             {
                 "panel": f"{chosen.series} x {chosen.rows}",
@@ -93,14 +112,20 @@ def main() -> None:
                 "times_eve_median": statistics.median(ratios),
                 "times_eve_min": min(ratios),
                 "times_eve_max": max(ratios),
+                "gain_median": statistics.median(gain),
+                "gain_min": min(gain),
+                "gain_max": max(gain),
                 "rounds": chosen.rounds,
                 "threads": torch.get_num_threads(),
                 "versions": versions(),
                 "command": f"python benchmarks/speed/step_time.py --series {chosen.series} --rows {chosen.rows} "
-                f"--batch-size {chosen.batch_size} --rounds {chosen.rounds} --steps {chosen.steps}",
+                f"--batch-size {chosen.batch_size} --rounds {chosen.rounds} --steps {chosen.steps}"
+                + (" --gathered" if chosen.gathered else ""),
             }
         )
     table = pd.DataFrame(rows)
+    if not chosen.gathered:
+        table = table.drop(columns=["gain_median", "gain_min", "gain_max"])
     print(table.drop(columns=["versions", "command"]).to_string(index=False, float_format="%.2f"))
     if chosen.out:
         table.to_csv(chosen.out, index=False, float_format="%.4f")

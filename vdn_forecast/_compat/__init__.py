@@ -2,6 +2,7 @@
 
 from .frame_hook import check_frames_for
 from .gather import LazyWindows, Panel, PanelWindows, WindowSpec, evaluation_layout
+from .peers import on_gathered_windows
 from .registry import (
     base_argument_names,
     check_encodable,
@@ -26,6 +27,7 @@ __all__ = [
     "check_frames_for",
     "describe_arguments",
     "evaluation_layout",
+    "on_gathered_windows",
     "register_loss",
     "register_models",
     "trainer_argument_names",

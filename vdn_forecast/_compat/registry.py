@@ -61,9 +61,12 @@ def check_encodable(name: str, value: Any) -> None:
 
 
 def describe_arguments(model: pl.LightningModule) -> str:
-    """A model's constructor arguments, defaults included, as one line of JSON; what cannot be written is left out."""
+    """A model's constructor arguments, defaults included, as one line of JSON; what cannot be written is left out.
+
+    What a runner did to the model beside them, its attribute `runner_options`, stands among them.
+    """
     described = {}
-    for name, value in model.hparams.items():
+    for name, value in {**model.hparams, **vars(model).get("runner_options", {})}.items():
         try:
             described[name] = encode_value(value, None, name)
         except SerializationError:

@@ -15,7 +15,7 @@ from .._version import __version__
 from .data import PanelData
 from .error_files import write_errors
 from .evaluator import Evaluation, evaluate
-from .models import build_model
+from .models import NAIVE, build_model
 from .protocols import Protocol
 from .quiet import quiet_lightning
 from .results import cell_identity
@@ -62,15 +62,24 @@ class Cell:
             version=__version__,
         )
 
-    def build(self, season: int) -> Any:
-        """The unfitted model; `season` matters to naive ones."""
+    def build(self, season: int, n_series: int | None = None) -> Any:
+        """The unfitted model; `season` matters to naive ones, `n_series` to multivariate ones."""
         seed = {"random_seed": self.seed} if self.is_trained else {}
-        return build_model(self.model, self.h, self.protocol.input_size, season, **self.arguments, **seed)
+        return build_model(
+            self.model,
+            self.h,
+            self.protocol.input_size,
+            season,
+            dataset=self.dataset,
+            n_series=n_series,
+            **self.arguments,
+            **seed,
+        )
 
     @property
     def is_trained(self) -> bool:
         """Whether a seed matters."""
-        return self.model not in ("Naive", "SeasonalNaive")
+        return self.model not in NAIVE
 
 
 def run_cell(
@@ -99,7 +108,7 @@ def run_cell(
     """
     with quiet_lightning():
         done = evaluate(
-            cell.build(data.info.season),
+            cell.build(data.info.season, len(data.series)),
             data,
             cell.protocol,
             cell.h,
@@ -109,6 +118,7 @@ def run_cell(
             paths=paths,
         )
     validation = done.validation.summary()
+    options = vars(done.model).get("runner_options", {})
     row: dict[str, Any] = {
         "cell": cell.identity,
         "protocol": cell.protocol.identity,
@@ -116,7 +126,7 @@ def run_cell(
         "h": cell.h,
         "input_size": cell.protocol.input_size,
         "model": cell.label,
-        "arguments": json.dumps({"model": cell.model, **cell.arguments}, sort_keys=True),
+        "arguments": json.dumps({"model": cell.model, **options, **cell.arguments}, sort_keys=True),
         "seed": cell.seed,
         **{f"val_{name}": validation[name] for name in ("mse", "mae", "crps19") if name in validation},
         "fit_seconds": done.fit_seconds,

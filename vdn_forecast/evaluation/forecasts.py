@@ -75,7 +75,8 @@ def blocks(
         count = min(per_slice, n_origins - begin)
         start = first + begin * stride  # row of the first forecast step
         stop = start + (count - 1) * stride + h
-        rows = data.values[max(0, start - input_size) : stop]  # [L + .. + h, n_series]
+        look_back = getattr(model, "input_size", input_size)  # recurrent models of NeuralForecast read L + 1 rows
+        rows = data.values[max(0, start - look_back) : stop]  # [L + .. + h, n_series]
         series = torch.arange(n_series).repeat_interleave(count)  # [W], windows of a series together
         number = torch.arange(begin, begin + count).repeat(n_series)  # [W]
         if isinstance(model, NaiveModel):
@@ -86,11 +87,11 @@ def blocks(
             continue
         dataset = as_dataset(rows)
         if isinstance(model, VariationalModel) and isinstance(model.loss, LatentMixture):
-            block = _mixture_block(model, dataset, len(rows) - input_size, stride, series)
+            block = _mixture_block(model, dataset, stop - start, stride, series)
             yield replace(block, origin=number)
             continue
         y = _targets(data.values, start + stride * np.arange(count), h)
-        block = _predicted_block(model, dataset, len(rows) - input_size, stride, series, y, residual)
+        block = _predicted_block(model, dataset, stop - start, stride, series, y, residual)
         yield replace(block, origin=number)
 
 

@@ -39,7 +39,9 @@ def resolved_arguments(cell: Cell) -> dict[str, Any]:
     if not cell.is_trained:
         return dict(vars(model))
     plain = json.loads(describe_arguments(model))
-    return {name: plain.get(name, str(value)) for name, value in model.hparams.items()}
+    if "n_series" in plain:
+        plain["n_series"] = "as many as the data has"
+    return {**{name: str(value) for name, value in model.hparams.items()}, **plain}
 
 
 def _described(cell: Cell) -> Iterator[str]:

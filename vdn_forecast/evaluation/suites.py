@@ -10,7 +10,8 @@ import yaml
 
 from .cells import Cell
 from .data import DATASETS
-from .models import BUILDERS
+from .model_configs import find_config
+from .models import NAIVE
 from .protocols import Protocol, embedded, ltsf, probts
 
 PROTOCOLS = {
@@ -18,7 +19,6 @@ PROTOCOLS = {
     "probts": probts,
     "embedded": lambda dataset, input_size=None: embedded(input_size or 36),
 }
-NAIVE = ("Naive", "SeasonalNaive")
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Line:
         model: what `build_model` knows.
         arguments: fixed arguments of the model.
         by_dataset: further ones per dataset, each with its reason in the YAML file.
-        search: argument name to the values to choose from on validation, jointly, at the first seed.
+        search: argument name to the values to choose from on validation, jointly, at the first seed. The word
+            "own" in a suite file stands for the search of the model's own file in `configs/models`.
     """
 
     label: str
@@ -102,8 +103,12 @@ def read_suite(path: str | Path) -> Suite:
     for label, entry in content["models"].items():
         names = {item.name for item in fields(Line)} - {"label"}
         _refuse_unknown(f"models.{label}", entry, names, needed={"model"})
-        if entry["model"] not in BUILDERS and entry["model"] not in NAIVE:
-            raise ValueError(f"models.{label}: model={entry['model']!r} is not known; see {sorted(BUILDERS)}")
+        try:
+            config = find_config(entry["model"])
+        except ValueError as error:
+            raise ValueError(f"models.{label}: {error}") from error
+        if entry.get("search") == "own":
+            entry = {**entry, "search": config.search}
         trained = entry["model"] not in NAIVE
         arguments = {**(defaults if trained else {}), **entry.get("arguments", {})}
         lines.append(Line(label, **{**entry, "arguments": arguments}))
