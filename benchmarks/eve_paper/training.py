@@ -28,8 +28,8 @@ def train(
     """Train for all epochs; the figures are those of the epoch with the lowest validation loss.
 
     Initial weights, shuffles and noise come from torch's global generator, seeded once, in this order: weights of
-    encoder, units, head; then per epoch train, the regime's passes, validation, test. The author's runs draw in the same
-    order, so that runs of one seed are pairs. The global generator is given back as it was.
+    encoder, units, head; then per epoch train, the regime's passes, validation, test. The author's runs draw in the
+    same order, so that runs of one seed are pairs. The global generator is given back as it was.
 
     Args:
         values: [n_series, T] float32.

@@ -1,6 +1,7 @@
 """Windows and loaders of the protocol."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,14 +42,14 @@ class Windows(Dataset[Batch]):
         return windows[:, : self._input_size], windows[:, self._input_size :]
 
 
-def _as_is(batch: Batch) -> Batch:
+def _as_is(batch: Any) -> Batch:
     return batch
 
 
 def make_loaders(
     values: np.ndarray, protocol: SampledWindows, seed: int
 ) -> tuple[DataLoader[Batch], DataLoader[Batch], DataLoader[Batch]]:
-    """Loaders of train (shuffled by torch's global generator, whole batches only), validation and test (in order, whole).
+    """Loaders of train (shuffled by torch's global generator, whole batches only), validation and test (in order).
 
     Args:
         values: [n_series, T] float32.
@@ -59,7 +60,7 @@ def make_loaders(
         ValueError: series that are too short, or not enough train windows for one batch.
     """
     loaders = []
-    for part, origins in enumerate(protocol.draw(*values.shape, seed)):
+    for part, origins in enumerate(protocol.draw(values.shape[0], values.shape[1], seed)):
         windows = Windows(values, origins, protocol.input_size, protocol.h)
         is_train = part == 0
         if is_train and len(windows) < protocol.batch_size:

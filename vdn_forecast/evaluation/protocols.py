@@ -149,7 +149,7 @@ class SampledWindows:
         for part, size in zip(parts, self.sizes, strict=True):
             if len(part) < size:
                 raise ValueError(
-                    f"series of {n_rows} rows are not allowed; a split with {len(part)} origins cannot give {size} windows"
+                    f"n_rows={n_rows} is not allowed; a split with {len(part)} origins cannot give {size} windows"
                 )
         return parts[0], parts[1], parts[2]
 
@@ -166,7 +166,7 @@ class SampledWindows:
             raise ValueError(f"seed={seed!r} is not allowed; it must be a number in [0, {2**32 - 2})")
         drawn = []
         for offset, (part, size) in enumerate(zip(self.origins(n_rows), self.sizes, strict=True)):
-            generator = np.random.RandomState(seed + offset)  # noqa: NPY002, the protocol names it
+            generator = np.random.RandomState(seed + offset)  # not default_rng: the protocol names it
             chosen = [generator.choice(np.asarray(part), size, replace=False) for _ in range(n_series)]
             drawn.append(np.stack([np.repeat(np.arange(n_series), size), np.concatenate(chosen)], axis=1))
         return drawn[0], drawn[1], drawn[2]
