@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +38,14 @@ class PaperSuite:
         datasets: keys of `SIZES`.
         regimes: keys of `REGIMES`.
         seeds: numbers >= 0.
+        settings: what differs from the author's; a variant is another identity.
     """
 
     name: str
     datasets: tuple[str, ...]
     regimes: tuple[str, ...]
     seeds: tuple[int, ...]
+    settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
         """Check every value."""
@@ -69,10 +71,11 @@ def read_paper_suite(path: str | Path) -> PaperSuite:
         ValueError: an unknown or missing key, another protocol, or a value outside of what is allowed.
     """
     content = yaml.safe_load(Path(path).read_text())
-    known = {"name", "protocol", "datasets", "regimes", "seeds"}
+    needed = {"name", "protocol", "datasets", "regimes", "seeds"}
+    known = needed | {"settings"}
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a mapping at its top")
-    unknown, missing = sorted(map(str, set(content) - known)), sorted(known - set(content))
+    unknown, missing = sorted(map(str, set(content) - known)), sorted(needed - set(content))
     if unknown or missing:
         raise ValueError(f"{path}: unknown keys {unknown}, missing keys {missing}; known are {sorted(known)}")
     if content["protocol"] != "eve-paper":
@@ -80,7 +83,27 @@ def read_paper_suite(path: str | Path) -> PaperSuite:
     for argument in ("datasets", "regimes", "seeds"):
         if not isinstance(content[argument], list):
             raise ValueError(f"{argument}={content[argument]!r} is not allowed; give a list")
-    return PaperSuite(content["name"], tuple(content["datasets"]), tuple(content["regimes"]), tuple(content["seeds"]))
+    datasets, regimes, seeds = (tuple(content[argument]) for argument in ("datasets", "regimes", "seeds"))
+    return PaperSuite(content["name"], datasets, regimes, seeds, read_settings(content.get("settings", {})))
+
+
+def read_settings(changes: Any) -> Settings:
+    """The author's settings with some of them changed.
+
+    Raises:
+        ValueError: no mapping, an unknown name, or a value of another kind than the author's.
+    """
+    if not isinstance(changes, dict):
+        raise ValueError(f"settings={changes!r} is not allowed; give a mapping of names to numbers")
+    author = asdict(Settings())
+    for name, value in changes.items():
+        if name not in author:
+            raise ValueError(f"settings: {name!r} is not known; choose from {sorted(author)}")
+        if type(value) is not type(author[name]) or not value > 0:
+            raise ValueError(
+                f"settings: {name}={value!r} is not allowed; give a number > 0 of type {type(author[name]).__name__}"
+            )
+    return Settings(**changes)
 
 
 class PaperRunner:
@@ -91,7 +114,7 @@ class PaperRunner:
         folder: where `<name>.csv` lies.
         directory: benchmark data; None for VDN_DATA_DIR.
         command: what the rows say they came from.
-        protocol, settings: the author's, unless told otherwise: others are other cells.
+        protocol: the author's, unless told otherwise: another one makes other cells.
 
     Attributes:
         failures: cells that could not be run.
@@ -104,10 +127,9 @@ class PaperRunner:
         directory: str | Path | None = None,
         command: str = "",
         protocol: SampledWindows | None = None,
-        settings: Settings | None = None,
     ) -> None:
         self.suite, self.directory, self.command = suite, directory, command
-        self.protocol, self.settings = protocol or eve_paper(), settings or Settings()
+        self.protocol, self.settings = protocol or eve_paper(), suite.settings
         self.table = ResultTable(Path(folder) / f"{suite.name}.csv", SCHEMA)
         self.failures = 0
 
@@ -116,6 +138,13 @@ class PaperRunner:
         return cell_identity(
             protocol=self.protocol.identity, dataset=dataset, regime=regime, seed=seed, settings=asdict(self.settings)
         )
+
+    @property
+    def protocol_text(self) -> str:
+        """What stands in the rows: the protocol, and every setting that is not the author's."""
+        author = asdict(Settings())
+        changed = {name: value for name, value in asdict(self.settings).items() if value != author[name]}
+        return self.protocol.identity + "".join(f";{name}={value}" for name, value in changed.items())
 
     def run(self, only: Sequence[str] | None = None) -> pd.DataFrame:
         """Run every missing cell; returns all rows.
@@ -169,7 +198,7 @@ class PaperRunner:
         figures = {name: found[name] for name in SCHEMA.columns if name in found}
         return {
             "cell": self.identity(panel.name, regime, seed),
-            "protocol": self.protocol.identity,
+            "protocol": self.protocol_text,
             "seed": seed,
             "group": panel.name,
             "regime": regime,

@@ -15,11 +15,12 @@ from benchmarks.eve_paper.report import write_report
 from benchmarks.eve_paper.settings import Settings
 from benchmarks.eve_paper.suite import SCHEMA, PaperRunner, PaperSuite, read_paper_suite
 from vdn_forecast.evaluation.protocols import eve_paper
+from vdn_forecast.evaluation.suites import read_suite
 
 FILE = Path(__file__).parents[2] / "configs" / "benchmarks" / "eve-paper.yaml"
 TINY = replace(eve_paper(), input_size=6, h=2, ar_stride=1, sizes=(10, 5, 5), batch_size=8, epochs=2)
 SMALL = Settings(hidden_size=4, n_units=5, warmup=2, ramp=2)
-SUITE = PaperSuite("tiny", ("Exchange", "Weather"), ("paper-homeo", "paper-off", "paper-projection"), (0, 1))
+SUITE = PaperSuite("tiny", ("Exchange", "Weather"), ("paper-homeo", "paper-off", "paper-projection"), (0, 1), SMALL)
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,7 @@ def tiny_panels(monkeypatch):
 
 
 def runner(folder, suite=SUITE):
-    return PaperRunner(suite, folder, command="test", protocol=TINY, settings=SMALL)
+    return PaperRunner(suite, folder, command="test", protocol=TINY)
 
 
 def figures(table):
@@ -48,6 +49,18 @@ def test_the_committed_suite_is_the_papers():
     assert set(found.datasets) == {"ECL", "TrafficL", "Exchange", "Weather"}
     assert found.regimes == ("paper-homeo", "paper-off", "paper-projection")
     assert found.seeds == (0, 1, 2, 3, 4)
+
+
+def test_the_rounding_suite_differs_by_a_rounding_error_only():
+    found = read_paper_suite(FILE.with_name("eve-paper-rounding.yaml"))
+    assert found.name == "eve-paper-rounding"
+    assert replace(found.settings, sigma_init=0.5) == Settings()
+    assert abs(np.log(np.float32(found.settings.sigma_init)) - np.log(np.float32(0.5))) < 3e-7
+
+
+def test_the_general_runner_says_where_this_suite_runs():
+    with pytest.raises(ValueError, match=r"python -m benchmarks\.eve_paper run"):
+        read_suite(FILE)
 
 
 @pytest.mark.parametrize(
@@ -64,6 +77,10 @@ def test_the_committed_suite_is_the_papers():
         ({"seeds": [True]}, "seeds="),
         ({"seeds": [-1]}, "seeds="),
         ({"name": ""}, "name=''"),
+        ({"settings": {"sigma": 0.5}}, "settings: 'sigma' is not known"),
+        ({"settings": {"n_units": 8.0}}, "settings: n_units=8.0 is not allowed; give a number > 0 of type int"),
+        ({"settings": {"kl_weight": -1.0}}, "settings: kl_weight=-1.0"),
+        ({"settings": [1]}, "settings=.1. is not allowed; give a mapping"),
     ],
 )
 def test_a_wrong_suite_file_is_refused(tmp_path, change, message):
@@ -114,12 +131,15 @@ def test_a_stopped_run_goes_on_to_the_same_table(tmp_path, monkeypatch):
 def test_other_settings_are_other_cells(tmp_path):
     first = runner(tmp_path)
     names = {first.identity(d, r, s) for d in SUITE.datasets for r in SUITE.regimes for s in SUITE.seeds}
-    other = PaperRunner(SUITE, tmp_path, protocol=TINY, settings=replace(SMALL, kl_weight=2e-3))
+    other = PaperRunner(replace(SUITE, settings=replace(SMALL, kl_weight=2e-3)), tmp_path, protocol=TINY)
     names |= {
         other.identity("Exchange", "paper-off", 0),
         PaperRunner(SUITE, tmp_path).identity("Exchange", "paper-off", 0),
     }
     assert len(names) == 14
+    text = other.protocol_text.removeprefix(TINY.identity)
+    assert text == ";hidden_size=4;n_units=5;kl_weight=0.002;warmup=2;ramp=2"
+    assert PaperRunner(replace(SUITE, settings=Settings()), tmp_path).protocol_text == eve_paper().identity
 
 
 def test_data_that_is_not_at_hand_and_cells_that_fail_do_not_stop_the_rest(tmp_path, monkeypatch, capsys):
@@ -185,9 +205,9 @@ def test_report_refuses_what_is_no_result(tmp_path):
 
 def test_command_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(suite_module, "eve_paper", lambda: TINY)
-    monkeypatch.setattr(suite_module, "Settings", lambda: SMALL)
     path = tmp_path / "suite.yaml"
     content = {**yaml.safe_load(FILE.read_text()), "datasets": ["ECL", "Weather"], "seeds": [0, 1]}
+    content["settings"] = {"hidden_size": 4, "n_units": 5, "warmup": 2, "ramp": 2}
     path.write_text(yaml.safe_dump(content))
     out = str(tmp_path / "out")
     assert main(["run", str(path), "--out", out, "--only", "Weather", "--threads", "1"]) == 0

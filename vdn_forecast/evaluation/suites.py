@@ -87,6 +87,8 @@ def read_suite(path: str | Path) -> Suite:
     content = yaml.safe_load(Path(path).read_text())
     if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a mapping at its top")
+    if content.get("protocol") == "eve-paper":
+        raise ValueError(f"{path}: 'eve-paper' has its own training loop: python -m benchmarks.eve_paper run {path}")
     known = {"name", "protocol", "datasets", "seeds", "models", "input_size", "defaults"}
     _refuse_unknown(str(path), content, known, needed=known - {"input_size", "defaults"})
     if content["protocol"] not in PROTOCOLS:
