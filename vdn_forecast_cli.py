@@ -5,6 +5,7 @@ A module of its own: importing anything of the package imports torch, and `--hel
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 
 
@@ -15,11 +16,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None for the process's own.
 
     Returns:
-        0; 1 where a cell failed; argparse leaves with 2 where the words are off.
+        0; 1 where cells failed, now or before, or a dataset could not be used; 2 where the words or a file of the
+        user's are off (argparse leaves with 2 by itself).
     """
     parser = argparse.ArgumentParser(
         prog="vdn-forecast", description="Variational distributional neurons (EVE) for NeuralForecast."
     )
+    parser.add_argument("--traceback", action="store_true", help="show where an error comes from")
     commands = parser.add_subparsers(dest="command", required=True)
     demo = commands.add_parser("demo", help="EVE, its twin and NeuralForecast's models side by side")
     demo.add_argument("--data", help="benchmark data folder (default: VDN_DATA_DIR; without: AirPassengers)")
@@ -31,6 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--data", help="benchmark data folder (default: VDN_DATA_DIR)")
     run.add_argument("--out", default="runs", help="folder of the results (default: runs)")
     run.add_argument("--only", nargs="+", metavar="DATASET", help="these datasets of the suite (default: all)")
+    run.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: 0, run in this one)")
+    run.add_argument("--executor", default="local", choices=("local", "ray"), help="where workers run")
+    run.add_argument("--address", help="of a Ray cluster (default: a local one)")
+    run.add_argument("--max-time", type=float, metavar="SECONDS", help="a cell that takes longer is a failed one")
+    run.add_argument("--retry-failed", action="store_true", help="run cells again that failed in an earlier run")
     listing = actions.add_parser("list", help="show a suite's cells and every argument of their models; runs nothing")
     listing.add_argument("suite", help="YAML file, see configs/benchmarks")
     report = actions.add_parser("report", help="write Markdown, CSV and one HTML page from a results file")
@@ -38,8 +46,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.add_argument("--out", default="runs/report", help="folder of the report (default: runs/report)")
     report.add_argument("--published", help="CSV of published figures to stand beside ours")
     for parsed in (demo, run):
-        parsed.add_argument("--threads", type=int, help="torch threads (default: torch's choice)")
+        parsed.add_argument("--threads", type=int, help="torch threads (default: torch's choice; 1 for each worker)")
     chosen = parser.parse_args(arguments)
+    try:
+        return _run(chosen)
+    except (ValueError, FileNotFoundError, ImportError, ConnectionError) as error:
+        if getattr(chosen, "traceback", False):
+            raise
+        print(f"vdn-forecast: {error}", file=sys.stderr)
+        return 2
+
+
+def _run(chosen: argparse.Namespace) -> int:
+    """The chosen command."""
     if getattr(chosen, "action", "") == "report":
         from vdn_forecast.evaluation.report import write_report
 
@@ -47,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if getattr(chosen, "action", "") == "list":
         from vdn_forecast.evaluation.listing import list_cells
-        from vdn_forecast.evaluation.suites import read_suite
+        from vdn_forecast.evaluation.suite_file import read_suite
 
         for text in list_cells(read_suite(chosen.suite)):
             print(text)
@@ -58,13 +77,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         run_demo(chosen.data, chosen.out)
     else:
-        from vdn_forecast.evaluation.runner import Runner
-        from vdn_forecast.evaluation.suites import read_suite
+        from vdn_forecast.evaluation.runner import Execution, Runner
+        from vdn_forecast.evaluation.suite_file import read_suite
 
+        execution = Execution(
+            chosen.workers, chosen.threads, chosen.executor, chosen.address, chosen.max_time, chosen.retry_failed
+        )
         source = f"vdn-forecast benchmark run {chosen.suite}"
-        runner = Runner(read_suite(chosen.suite), chosen.out, chosen.data, source)
+        runner = Runner(read_suite(chosen.suite), chosen.out, chosen.data, source, execution)
         runner.run(chosen.only)
-        return int(runner.failures > 0)
+        return int(runner.failures > 0 or bool(runner.refused))
     return 0
 
 

@@ -7,7 +7,7 @@ import yaml
 
 import vdn_forecast_cli
 from vdn_forecast.evaluation.listing import resolved_arguments
-from vdn_forecast.evaluation.suites import read_suite
+from vdn_forecast.evaluation.suite_file import read_suite
 
 SUITE = {
     "name": "s",
@@ -47,7 +47,22 @@ def test_every_cell_and_argument_is_listed(suite: Path, capsys: pytest.CaptureFi
 def test_arguments_are_those_of_the_built_model(suite: Path) -> None:
     read = read_suite(suite)
     cell = read.cell(read.lines[0], "AirPassengers", 1, {"dropout": 0.1})
-    found = resolved_arguments(cell)
+    found = resolved_arguments(cell, 12)
     model = cell.build(12)
     assert set(found) == set(model.hparams)
     assert (found["dropout"], found["max_steps"], found["random_seed"]) == (0.1, 3, 1)
+
+
+def test_settings_and_datasets_of_ones_own_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    big = {"h": [3, 6], "synthetic": {"n_series": 2, "n_rows": 50}}
+    naive = {"SeasonalNaive": {"model": "SeasonalNaive"}}
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump({**SUITE, "datasets": {"big": big}, "models": naive, "max_time": 90}))
+    assert vdn_forecast_cli.main(["benchmark", "list", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "* max_time = 90\n" in text
+    assert "  input_size = null" in text
+    assert '"n_rows": 50, "seed": 0' in text
+    assert "big  h=3  " in text
+    assert "big  h=6  " in text
+    assert "season = 24" in text

@@ -203,3 +203,28 @@ def test_a_suite_may_bring_its_own_schema(tmp_path):
     table = ResultTable(path, second)
     table.append({"cell": "b", "error": 0.25, "bias": 0.1})
     assert path.read_text() == "cell,error,schema,bias\na,0.5,1,\nb,0.25,2,0.1\n"
+
+
+def test_a_row_of_a_cell_that_is_there_is_left_out_on_request(tmp_path: Path) -> None:
+    table = ResultTable(tmp_path / "r.csv")
+    assert table.append(row("a", crps19=1.0), once=True)
+    assert not ResultTable(table.path).append(row("a", crps19=2.0), once=True)
+    assert table.find("a")["crps19"] == 1.0  # type: ignore[index]
+
+
+def test_a_row_after_one_that_another_process_left_half_written_is_whole(tmp_path: Path) -> None:
+    table = ResultTable(tmp_path / "r.csv")
+    table.append(row("a"))
+    with table.path.open("a") as file:
+        file.write("b,p,d,1")
+    assert table.cells() == {"a"}
+    table.append(row("c"))
+    assert table.cells() == {"a", "c"}
+    assert table.path.read_text().count("\n") == 3
+
+
+def test_a_value_of_several_lines_is_written_as_one(tmp_path: Path) -> None:
+    table = ResultTable(tmp_path / "r.csv")
+    table.append(row("a", data_note="one\ntwo"))
+    assert table.read()["data_note"].iloc[0] == "one | two"
+    assert table.path.read_text().count("\n") == 2

@@ -1,9 +1,15 @@
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
-from vdn_forecast.evaluation.runner import Runner
+from vdn_forecast.evaluation import attempt
+from vdn_forecast.evaluation.panels import UserPanel
+from vdn_forecast.evaluation.runner import Execution, Runner
 from vdn_forecast.evaluation.suites import Line, Suite
 
 TINY = {"n_units": 8, "hidden_size": 8, "head_size": 8, "max_steps": 3, "val_check_steps": 3}
@@ -76,3 +82,129 @@ def test_another_default_is_another_cell(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setitem(models.BUILDERS, "EVE", changed)
     assert chosen.cell(chosen.lines[0], "AirPassengers", 1, {}).identity != before
+
+
+NAIVE = Line("SeasonalNaive", "SeasonalNaive")
+NAN = Line("diverges", "DLinear", {"max_steps": 3, "learning_rate": 1e30})
+
+
+def failures(runner: Runner) -> list[tuple[str, str, str]]:
+    rows = runner.failed.read()
+    return list(zip(rows["model"], rows["split"], rows["kind"], strict=True))
+
+
+def test_a_failed_cell_is_written_down_skipped_and_tried_again_on_request(tmp_path: Path) -> None:
+    chosen = suite(NAN, NAIVE, seeds=(1,))
+    runner = run(tmp_path, chosen)
+    assert runner.failures == 1
+    assert failures(runner) == [("diverges", "test", "error")]
+    [error] = runner.failed.read()["error"]
+    assert "not finite" in error
+    assert "scores.py" in runner.failed.read()["where"].iloc[0]
+    again = run(tmp_path, chosen)
+    assert again.failures == 1  # the exit status still tells
+    assert len(failures(again)) == 1
+    third = Runner(chosen, tmp_path, None, "test", Execution(retry_failed=True))
+    third.run()
+    assert len(failures(third)) == 2
+    assert list(third.results.read()["model"]) == ["SeasonalNaive"]
+
+
+def test_a_failed_trial_is_skipped_too_and_its_line_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chosen = suite(SEARCHED, seeds=(1,))
+    built = attempt.run_cell
+
+    def fails_once(cell: Any, *arguments: Any, **more: Any) -> Any:
+        if cell.arguments["dropout"] == 0.5:
+            raise RuntimeError("out of\nmemory")
+        return built(cell, *arguments, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attempt, "run_cell", fails_once)
+        runner = run(tmp_path, chosen)
+    assert failures(runner) == [("EVE", "trial", "error")]
+    assert runner.failed.read()["error"].iloc[0] == "RuntimeError: out of | memory"
+    assert runner.results.read().empty
+    assert run(tmp_path, chosen).results.read().empty
+    assert "1 cells failed in an earlier run" in capsys.readouterr().err
+    fixed = Runner(chosen, tmp_path, None, "test", Execution(retry_failed=True))
+    assert len(fixed.run()) == 1
+    assert fixed.failures == 0
+
+
+def test_a_cell_over_its_time_fails_and_the_next_one_runs(tmp_path: Path) -> None:
+    endless = Line("endless", "DLinear", {"max_steps": 10**6, "val_check_steps": 10**6})
+    chosen = suite(endless, NAIVE, seeds=(1,))
+    runner = Runner(chosen, tmp_path, None, "test", Execution(max_time=1.5))
+    assert list(runner.run()["model"]) == ["SeasonalNaive"]
+    assert failures(runner) == [("endless", "test", "time limit")]
+    row = runner.failed.read().iloc[0]
+    assert row["error"] == "took more than max_time=1.5 seconds"
+    assert 1.5 <= row["seconds"] < 15
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_horizon_longer_than_the_test_split_is_a_failed_cell(tmp_path: Path) -> None:
+    chosen = Suite("s", "embedded", ("AirPassengers",), {"AirPassengers": [12, 48]}, (1,), (NAIVE,))
+    runner = run(tmp_path, chosen)
+    assert list(runner.results.read()["h"]) == [12]
+    assert "h=48 is not allowed; the split has 24 rows" in runner.failed.read()["error"].iloc[0]
+
+
+def own_panel(folder: Path, change: float = 0.0, season: int = 7) -> Suite:
+    values = np.random.default_rng(0).normal(size=(80, 2))
+    values[60, 1] += change
+    path = folder / "mine.csv"
+    stamps = pd.date_range("2024-01-01", periods=80, freq="D")
+    pd.DataFrame(values, columns=["a", "b"]).assign(date=stamps).to_csv(path, index=False)
+    panels = {"mine": UserPanel(path, (40, 20, 20), "D", season)}
+    horizon = {"mine": 3, "AirPassengers": 12}
+    return Suite("s", "embedded", ("mine", "AirPassengers"), horizon, (1,), (NAIVE,), 10, panels)
+
+
+@pytest.mark.parametrize("changed", [{"change": 0.5}, {"season": 5}])
+def test_rows_of_other_data_are_refused_and_the_other_datasets_go_on(
+    tmp_path: Path, changed: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = Runner(own_panel(tmp_path), tmp_path / "out", None, "test")
+    assert first.run(["mine"])["dataset_fingerprint"].notna().all()
+    runner = Runner(own_panel(tmp_path, **changed), tmp_path / "out", None, "test")
+    rows = runner.run()
+    assert list(runner.refused) == ["mine"]
+    assert list(rows["dataset"]) == ["mine", "AirPassengers"]
+    assert "restore the data" in capsys.readouterr().err
+    back = Runner(own_panel(tmp_path), tmp_path / "out", None, "test")
+    assert len(back.run()) == 2
+    assert back.refused == {}
+
+
+def test_a_dataset_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> None:
+    chosen = own_panel(tmp_path)
+    (tmp_path / "mine.csv").unlink()
+    runner = Runner(chosen, tmp_path / "out", None, "test")
+    assert list(runner.run()["dataset"]) == ["AirPassengers"]
+    assert "mine.csv" in runner.refused["mine"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"workers": -1}, "workers=-1"),
+        ({"threads": 0}, "threads=0"),
+        ({"executor": "slurm"}, "executor='slurm'"),
+        ({"address": "auto"}, "only with ray"),
+        ({"max_time": -1.0}, "max_time=-1"),
+    ],
+)
+def test_an_impossible_execution_is_refused(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Execution(**changes)
+
+
+def test_without_ray_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    runner = Runner(suite(NAIVE), tmp_path, None, "test", Execution(executor="ray"))
+    with pytest.raises(ImportError, match="pip install"):
+        runner.run()

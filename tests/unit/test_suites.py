@@ -1,9 +1,13 @@
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
-from vdn_forecast.evaluation.suites import read_suite
+from vdn_forecast.evaluation.sources import synthetic_panel
+from vdn_forecast.evaluation.suite_file import read_suite
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "benchmarks"
 SUITE = {
@@ -66,8 +70,102 @@ def test_a_cell_is_named_by_what_it_runs(tmp_path: Path) -> None:
         ({"models": {"EVE": {"model": "EVA"}}}, "EVA"),
         ({"models": {"EVE": {"model": "EVE", "argument": {}}}}, "models.EVE: unknown keys"),
         ({"models": {"EVE": {}}}, "missing keys"),
+        ({"models": {}}, "models="),
+        ({"models": {"EVE": {"model": "EVE", "arguments": {"h": 3}}}}, "models.EVE.arguments: 'h'"),
+        ({"models": {"EVE": {"model": "EVE", "search": {"random_seed": [1]}}}}, "random_seed"),
+        ({"models": {"EVE": {"model": "EVE", "search": {"dropout": 0.1}}}}, "dropout=0.1"),
+        ({"models": {"EVE": {"model": "EVE", "by_dataset": {"ETTh9": {}}}}}, "ETTh9"),
+        ({"models": {"N": {"model": "Naive", "arguments": {"season": 3}}}}, "takes no arguments"),
+        ({"models": ["EVE"]}, "models="),
+        ({"defaults": {"input_size": 24}}, "defaults: 'input_size'"),
+        ({"seeds": []}, "seeds="),
+        ({"seeds": [1, 1]}, "seeds="),
+        ({"seeds": 3}, "seeds="),
+        ({"seeds": [True]}, "seeds="),
+        ({"input_size": 0}, "input_size=0"),
+        ({"max_time": 0}, "max_time=0"),
+        ({"max_time": "1h"}, "max_time='1h'"),
+        ({"name": "a/b"}, "name='a/b'"),
+        ({"datasets": {"AirPassengers": [12, 12]}}, "AirPassengers="),
+        ({"datasets": {"AirPassengers": []}}, "AirPassengers="),
+        ({"datasets": {"AirPassengers": True}}, "AirPassengers=True"),
+        ({"datasets": {"AirPassengers": {"h": 12, "file": "a.csv"}}}, "one of the benchmark's"),
+        ({"datasets": {"mine": {"h": 12, "file": "a.csv", "split": [1, 2]}}}, "missing keys .*freq"),
+        ({"datasets": {"mine": {"h": 12, "file": "a.csv", "freq": "h", "split": [1, 2]}}}, "split="),
+        ({"datasets": {"mine": {"h": 12, "file": "a.csv", "freq": 1, "split": [1, 2, 3]}}}, "freq=1"),
+        ({"datasets": {"mine": {"h": 12, "file": "a", "freq": "h", "split": [1, 2, 3], "season": 0}}}, "season=0"),
+        ({"datasets": {"big": {"h": 12, "synthetic": {"n_series": 2}}}}, "missing keys .*n_rows"),
+        ({"datasets": {"big": {"h": 12, "synthetic": {"n_series": 0, "n_rows": 5}}}}, "n_series=0"),
+        ({"datasets": {"big": {"h": 12, "synthetic": {"n_series": 1, "n_rows": 5}, "freq": "h"}}}, "unknown .*freq"),
     ],
 )
 def test_a_typo_is_refused_by_name(tmp_path: Path, change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_suite(write(tmp_path, {**SUITE, **change}))
+
+
+def test_the_known_keys_stand_in_the_message(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"known are \['datasets', 'defaults', 'input_size', 'max_time'"):
+        read_suite(write(tmp_path, {**SUITE, "max_tim": 3}))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must hold keys"),
+        ("- a", "must hold keys"),
+        ("name: [", "no YAML"),
+        ("name: s\nname: t\n", "line 1: keys .'name'. are there twice"),
+        ("name: s\nmodels:\n  EVE: {model: EVE}\n  EVE: {model: T1}\n", "line 3: keys .'EVE'."),
+    ],
+)
+def test_a_file_that_is_no_suite_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_suite(path)
+
+
+def test_a_dataset_may_have_several_horizons(tmp_path: Path) -> None:
+    suite = read_suite(write(tmp_path, {**SUITE, "datasets": {"AirPassengers": [6, 12]}}))
+    assert suite.horizons("AirPassengers") == (6, 12)
+    line = suite.lines[1]
+    with pytest.raises(ValueError, match="horizons"):
+        suite.cell(line, "AirPassengers", 1, {})
+    short, long = (suite.cell(line, "AirPassengers", 1, {}, h) for h in (6, 12))
+    assert (short.h, long.h) == (6, 12)
+    assert short.identity != long.identity
+    one = read_suite(write(tmp_path, {**SUITE, "datasets": {"AirPassengers": 12}}))
+    assert one.cell(line, "AirPassengers", 1, {}).identity == long.identity
+
+
+def test_a_file_of_ones_own_is_found_beside_the_suite(tmp_path: Path) -> None:
+    stamps = pd.date_range("2024-01-01", periods=40, freq="D")
+    values = np.arange(80.0).reshape(40, 2)
+    pd.DataFrame(values, columns=["a", "b"]).assign(date=stamps).to_csv(tmp_path / "mine.csv", index=False)
+    mine = {"h": 3, "file": "mine.csv", "split": [20, 10, 10], "freq": "D", "season": 7}
+    suite = read_suite(write(tmp_path, {**SUITE, "datasets": {"mine": mine}}))
+    data = suite.load("mine", None)
+    assert (data.name, data.borders, suite.season("mine")) == ("mine", (20, 10, 10), 7)
+    assert data.values.tolist() == values.tolist()
+
+
+def test_a_synthetic_panel_has_its_name_from_the_suite(tmp_path: Path) -> None:
+    big = {"h": 3, "synthetic": {"n_series": 2, "n_rows": 50}}
+    data = read_suite(write(tmp_path, {**SUITE, "datasets": {"big": big}})).load("big", None)
+    assert (data.name, data.values.shape) == ("big", (50, 2))
+
+
+def test_a_fingerprint_says_what_a_figure_depends_on(tmp_path: Path) -> None:
+    data = synthetic_panel(2, 50)
+    assert data.fingerprint == synthetic_panel(2, 50).fingerprint
+    assert len(data.fingerprint) == 16
+    values = data.values.copy()
+    values[-1, -1] += 1e-9
+    others = [
+        replace(data, values=values),
+        replace(data, values=data.values.reshape(25, 4)),
+        replace(data, info=replace(data.info, borders=(20, 10))),
+        replace(data, info=replace(data.info, season=7)),
+    ]
+    assert len({data.fingerprint, *(other.fingerprint for other in others)}) == 5

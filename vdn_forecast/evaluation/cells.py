@@ -62,6 +62,18 @@ class Cell:
             version=__version__,
         )
 
+    def described(self, **options: Any) -> dict[str, Any]:
+        """The columns of a row that say what was run, without the identity; `options` are those of the runner."""
+        return {
+            "protocol": self.protocol.identity,
+            "dataset": self.dataset,
+            "h": self.h,
+            "input_size": self.protocol.input_size,
+            "model": self.label,
+            "arguments": json.dumps({"model": self.model, **options, **self.arguments}, sort_keys=True, default=str),
+            "seed": self.seed,
+        }
+
     def build(self, season: int, n_series: int | None = None) -> Any:
         """The unfitted model; `season` matters to naive ones, `n_series` to multivariate ones."""
         seed = {"random_seed": self.seed} if self.is_trained else {}
@@ -121,13 +133,7 @@ def run_cell(
     options = vars(done.model).get("runner_options", {})
     row: dict[str, Any] = {
         "cell": cell.identity,
-        "protocol": cell.protocol.identity,
-        "dataset": cell.dataset,
-        "h": cell.h,
-        "input_size": cell.protocol.input_size,
-        "model": cell.label,
-        "arguments": json.dumps({"model": cell.model, **options, **cell.arguments}, sort_keys=True),
-        "seed": cell.seed,
+        **cell.described(**options),
         **{f"val_{name}": validation[name] for name in ("mse", "mae", "crps19") if name in validation},
         "fit_seconds": done.fit_seconds,
         "predict_seconds": done.predict_seconds,

@@ -94,6 +94,14 @@ class PanelData:
         train, test = int(0.7 * total), int(0.2 * total)
         return train, total - train - test, test
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen digits of the SHA-256 of shape, split, frequency, season and values: what a figure depends on."""
+        described = (self.values.shape, self.borders, self.info.freq, self.info.season)
+        digest = hashlib.sha256(repr(described).encode())
+        digest.update(np.ascontiguousarray(self.values, dtype="<f8").data)
+        return digest.hexdigest()[:16]
+
     def train_moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and population deviation of the train rows, [n_series] each; 1 in place of a deviation of 0."""
         train = self.values[: self.borders[0]]

@@ -99,7 +99,7 @@ def budget() -> dict[str, Any]:
     """Training budget of every trained model of NeuralForecast, by argument."""
     path = _file(BUDGET)
     content = _mapping(path)
-    _check_values(path, "", content)
+    check_values(path, "", content)
     return content
 
 
@@ -124,16 +124,16 @@ def _parsed(path: Path, changed: int) -> ModelConfig:
     for key in ("arguments", "by_dataset", "search"):
         if not isinstance(content.get(key, {}), dict):
             raise ValueError(f"{path}: {key}={content[key]!r} is not allowed; it must be a mapping")
-    _check_values(path, "arguments.", content.get("arguments", {}))
+    check_values(path, "arguments.", content.get("arguments", {}))
     for key, further in content.get("by_dataset", {}).items():
         dataset, _, horizon = str(key).partition("/")
         if dataset not in DATASETS or not (horizon.isdigit() or "/" not in str(key)):
             raise ValueError(f"{path}: by_dataset.{key} is not known; write a dataset of {sorted(DATASETS)}, or one/h")
-        _check_values(path, f"by_dataset.{key}.", further)
+        check_values(path, f"by_dataset.{key}.", further)
     for name, values in content.get("search", {}).items():
         if not isinstance(values, list) or not values:
             raise ValueError(f"{path}: search.{name}={values!r} is not allowed; give a list of values")
-        _check_values(path, f"search.{name} ", dict(enumerate(values)))
+        check_values(path, f"search.{name} ", dict(enumerate(values)))
     names = tuple(content.pop("neuralforecast_default", ()))
     foreign = sorted(set(names) - set(content.get("arguments", {})))
     if foreign:
@@ -145,8 +145,16 @@ def _read(path: Path) -> ModelConfig:
     return _parsed(path, path.stat().st_mtime_ns)
 
 
-def _check_values(path: Path, where: str, values: Mapping[Any, Any]) -> None:
-    """YAML reads 1e-4 as a text; only 1.0e-4 is a number."""
+def check_values(path: Path | str, where: str, values: Mapping[Any, Any]) -> None:
+    """YAML reads 1e-4 as a text; only 1.0e-4 is a number.
+
+    Args:
+        path, where: what the message names, in front of a value's name.
+        values: by name.
+
+    Raises:
+        ValueError: no mapping, or a text that is a number.
+    """
     if not isinstance(values, dict):
         raise ValueError(f"{path}: {where.rstrip('.')}={values!r} is not allowed; it must be a mapping")
     for name, value in values.items():

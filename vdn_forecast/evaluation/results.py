@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,7 @@ class ResultTable:
 
     def __init__(self, path: str | Path, schema: Schema = CELLS) -> None:
         self.path, self.schema = Path(path), schema
+        self._seen: tuple[tuple[int, int], pd.DataFrame] | None = None
         if self.path.exists():
             with self._locked():  # another process may be writing a row, or upgrading the same file
                 self._repair()
@@ -171,24 +172,43 @@ class ResultTable:
 
     def read(self) -> pd.DataFrame:
         """All rows; an empty frame of the columns where there are none."""
-        if not self.path.exists() or self.path.stat().st_size == 0:
+        content = self.path.read_bytes() if self.path.exists() else b""
+        whole = content[: content.rfind(b"\n") + 1]  # another process may be in the middle of a row
+        if not whole:
             return pd.DataFrame(columns=list(self.schema.columns))
-        rows = pd.read_csv(self.path, dtype=_TEXT)
+        rows = pd.read_csv(BytesIO(whole), dtype=_TEXT)
         # a process of an older version that was already running appends its short rows to an upgraded file
         return rows.assign(schema=rows["schema"].fillna(1).astype(int))
 
+    def rows(self) -> pd.DataFrame:
+        """As `read`, but a file that nobody wrote to is not read again; the caller leaves the frame as it is."""
+        state = (0, 0)
+        if self.path.exists():
+            found = self.path.stat()
+            state = (found.st_size, found.st_mtime_ns)
+        if self._seen is None or self._seen[0] != state:
+            self._seen = (state, self.read())
+        return self._seen[1]
+
     def cells(self) -> set[str]:
         """Identities of the cells that are there."""
-        return set(self.read()["cell"])
+        return set(self.rows()["cell"])
 
     def find(self, cell: str) -> dict[str, Any] | None:
         """The row of one cell; None where it is not there."""
-        rows = self.read()
+        rows = self.rows()
         found = rows[rows["cell"] == cell]
         return None if found.empty else dict(found.iloc[0])
 
-    def append(self, row: Mapping[str, Any]) -> None:
+    def append(self, row: Mapping[str, Any], *, once: bool = False) -> bool:
         """Write one row in a single call; floats with eight digits. `schema` is filled in.
+
+        Args:
+            row: values by column; missing ones stay empty.
+            once: leave the row out where its cell has one, which another process wrote meanwhile.
+
+        Returns:
+            Whether the row was written.
 
         Raises:
             ValueError: a column outside of the schema.
@@ -198,6 +218,10 @@ class ResultTable:
             raise ValueError(f"row has unknown columns {sorted(unknown)}")
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._locked():
+            if self.path.exists() and not self.path.read_bytes().endswith(b"\n"):
+                self._repair()  # another process was killed while it wrote
+            if once and row["cell"] in set(self.read()["cell"]):
+                return False
             buffer = StringIO()
             writer = csv.writer(buffer, lineterminator="\n")
             if not self.path.exists() or self.path.stat().st_size == 0:
@@ -208,6 +232,7 @@ class ResultTable:
                 file.write(buffer.getvalue().encode())
                 file.flush()
                 os.fsync(file.fileno())
+        return True
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -223,4 +248,6 @@ class ResultTable:
 
 
 def _plain(value: Any) -> str:
-    return f"{value:.8g}" if isinstance(value, float) else str(value)
+    text = f"{value:.8g}" if isinstance(value, float) else str(value)
+    # one row is one line: a half-written one is known by its missing end
+    return " | ".join(text.splitlines()) if "\n" in text or "\r" in text else text

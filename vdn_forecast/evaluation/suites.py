@@ -1,17 +1,15 @@
-"""Benchmark suites from YAML, checked: what is compared, and what each model may choose on validation."""
+"""Benchmark suites: what is compared, and what each model may choose on validation."""
 
 import itertools
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .cells import Cell
-from .data import DATASETS
-from .model_configs import find_config
+from .data import DATASETS, PanelData, load_dataset
 from .models import NAIVE
+from .panels import Panels
 from .protocols import Protocol, embedded, ltsf, probts
 
 PROTOCOLS = {
@@ -53,79 +51,63 @@ class Suite:
     Attributes:
         name: of the results files.
         protocol: key of `PROTOCOLS`.
-        datasets: keys of `DATASETS`.
-        horizon: h per dataset.
+        datasets: keys of `DATASETS` or of `panels`.
+        horizon: h per dataset, one or several.
         seeds: of the test rows; the first also of validation trials.
         lines: of the leaderboard.
         input_size: another look-back than the protocol's.
+        panels: datasets of one's own and synthetic ones.
+        max_time: seconds that one cell may take; None for no limit.
     """
 
     name: str
     protocol: str
     datasets: tuple[str, ...]
-    horizon: Mapping[str, int]
+    horizon: Mapping[str, int | Sequence[int]]
     seeds: tuple[int, ...]
     lines: tuple[Line, ...]
     input_size: int | None = None
+    panels: Panels = field(default_factory=dict)
+    max_time: float | None = None
 
     def identity(self, dataset: str) -> Protocol:
         """The protocol of one dataset."""
         return PROTOCOLS[self.protocol](dataset, self.input_size)
 
-    def cell(self, line: Line, dataset: str, seed: int, chosen: Mapping[str, Any]) -> Cell:
-        """One cell of a line with the arguments that validation chose."""
+    def horizons(self, dataset: str) -> tuple[int, ...]:
+        """All h of one dataset."""
+        found = self.horizon[dataset]
+        return (found,) if isinstance(found, int) else tuple(found)
+
+    def season(self, dataset: str) -> int:
+        """Steps of one season."""
+        return self.panels[dataset].season if dataset in self.panels else DATASETS[dataset].season
+
+    def load(self, dataset: str, directory: str | Path | None) -> PanelData:
+        """The data of one dataset; errors as of `load_dataset` and `user_panel`."""
+        if dataset in self.panels:
+            return self.panels[dataset].load(dataset)
+        return load_dataset(dataset, directory, self.identity(dataset).data_scale)
+
+    def seeds_of(self, line: Line) -> tuple[int, ...]:
+        """Seeds of a line's test rows: one where nothing is drawn."""
+        return self.seeds[:1] if line.model in NAIVE else self.seeds
+
+    def cell(self, line: Line, dataset: str, seed: int, chosen: Mapping[str, Any], h: int | None = None) -> Cell:
+        """One cell of a line.
+
+        Args:
+            line, dataset, seed: of this suite.
+            chosen: what validation chose of `search`.
+            h: one of the dataset's horizons; None for its only one.
+
+        Raises:
+            ValueError: no `h` where the dataset has several.
+        """
+        horizons = self.horizons(dataset)
+        if h is None and len(horizons) > 1:
+            raise ValueError(f"h=None is not allowed; {dataset} has the horizons {list(horizons)}")
         arguments = {**line.arguments, **line.by_dataset.get(dataset, {}), **chosen}
-        return Cell(self.identity(dataset), dataset, self.horizon[dataset], line.label, line.model, seed, arguments)
-
-
-def read_suite(path: str | Path) -> Suite:
-    """Read a suite file.
-
-    Raises:
-        ValueError: an unknown or missing key, or a value outside of what is allowed.
-    """
-    content = yaml.safe_load(Path(path).read_text())
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a mapping at its top")
-    if content.get("protocol") == "eve-paper":
-        raise ValueError(f"{path}: 'eve-paper' has its own training loop: python -m benchmarks.eve_paper run {path}")
-    known = {"name", "protocol", "datasets", "seeds", "models", "input_size", "defaults"}
-    _refuse_unknown(str(path), content, known, needed=known - {"input_size", "defaults"})
-    if content["protocol"] not in PROTOCOLS:
-        raise ValueError(f"protocol={content['protocol']!r} is not known; choose one of {sorted(PROTOCOLS)}")
-    horizon = {}
-    for dataset, h in content["datasets"].items():
-        if dataset not in DATASETS:
-            raise ValueError(f"datasets: {dataset!r} is not known; choose from {sorted(DATASETS)}")
-        if not isinstance(h, int) or h < 1:
-            raise ValueError(f"datasets: {dataset}={h!r} is not allowed; give a horizon >= 1")
-        horizon[dataset] = h
-    defaults = content.get("defaults", {})
-    lines = []
-    for label, entry in content["models"].items():
-        names = {item.name for item in fields(Line)} - {"label"}
-        _refuse_unknown(f"models.{label}", entry, names, needed={"model"})
-        try:
-            config = find_config(entry["model"])
-        except ValueError as error:
-            raise ValueError(f"models.{label}: {error}") from error
-        if entry.get("search") == "own":
-            entry = {**entry, "search": config.search}
-        trained = entry["model"] not in NAIVE
-        arguments = {**(defaults if trained else {}), **entry.get("arguments", {})}
-        lines.append(Line(label, **{**entry, "arguments": arguments}))
-    return Suite(
-        name=content["name"],
-        protocol=content["protocol"],
-        datasets=tuple(horizon),
-        horizon=horizon,
-        seeds=tuple(content["seeds"]),
-        lines=tuple(lines),
-        input_size=content.get("input_size"),
-    )
-
-
-def _refuse_unknown(where: str, found: Mapping[str, Any], known: set[str], needed: set[str]) -> None:
-    unknown, missing = sorted(set(found) - known), sorted(needed - set(found))
-    if unknown or missing:
-        raise ValueError(f"{where}: unknown keys {unknown}, missing keys {missing}; known are {sorted(known)}")
+        return Cell(
+            self.identity(dataset), dataset, horizons[0] if h is None else h, line.label, line.model, seed, arguments
+        )
