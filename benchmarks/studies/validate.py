@@ -20,7 +20,7 @@ from vdn_forecast.evaluation.allocator import keep_memory
 from vdn_forecast.evaluation.cells import run_cell
 from vdn_forecast.evaluation.data import load_dataset
 from vdn_forecast.evaluation.results import ResultTable
-from vdn_forecast.evaluation.suites import read_suite
+from vdn_forecast.evaluation.suite_file import read_suite
 
 FOLDER = Path("benchmarks/studies/results")
 

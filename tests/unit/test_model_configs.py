@@ -17,7 +17,7 @@ from vdn_forecast.evaluation.data import DATASETS
 from vdn_forecast.evaluation.model_configs import CONFIG_DIR_VARIABLE, budget, find_config, model_names
 from vdn_forecast.evaluation.models import BUILDERS, HOST_MODELS, NAIVE, build_loss, build_model, check_names
 from vdn_forecast.evaluation.protocols import ltsf
-from vdn_forecast.evaluation.suites import read_suite
+from vdn_forecast.evaluation.suite_file import read_suite
 
 ROOT = Path(__file__).parents[2]
 PEERS = {

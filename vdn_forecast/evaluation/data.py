@@ -79,8 +79,12 @@ class PanelData:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Rows x series and digits of the SHA-256 of values, names and first stamp, as "14400x7-0123456789ab"."""
-        digest = hashlib.sha256("\n".join([*self.series, str(self.index[0]), self.info.freq]).encode())
+        """Rows x series and digits of the SHA-256 of all that a figure depends on, as "14400x7-0123456789ab".
+
+        That is the values, the series' names, first stamp and frequency, the split and the season.
+        """
+        described = [*self.series, self.index[0], self.info.freq, *self.borders, self.info.season]
+        digest = hashlib.sha256("\n".join(map(str, described)).encode())
         digest.update(np.ascontiguousarray(self.values, dtype="<f8").tobytes())
         return f"{self.values.shape[0]}x{self.values.shape[1]}-{digest.hexdigest()[:12]}"
 
@@ -93,14 +97,6 @@ class PanelData:
             return train, validation, total - train - validation
         train, test = int(0.7 * total), int(0.2 * total)
         return train, total - train - test, test
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """Sixteen digits of the SHA-256 of shape, split, frequency, season and values: what a figure depends on."""
-        described = (self.values.shape, self.borders, self.info.freq, self.info.season)
-        digest = hashlib.sha256(repr(described).encode())
-        digest.update(np.ascontiguousarray(self.values, dtype="<f8").data)
-        return digest.hexdigest()[:16]
 
     def train_moments(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean and population deviation of the train rows, [n_series] each; 1 in place of a deviation of 0."""
