@@ -97,3 +97,9 @@ def figures(out: Path, *, in_order: bool) -> list[pd.DataFrame]:
     """Both tables without what a clock and a memory counter say."""
     tables = [pd.read_csv(out / name, dtype={"cell": str}).drop(columns=MEASURED) for name in ("s.csv", "s-trials.csv")]
     return tables if in_order else [table.sort_values("cell", ignore_index=True) for table in tables]
+
+
+def kept(out: Path) -> dict[str, bytes]:
+    """The files of errors per origin and step of cells that have a row; a cell that was killed may have left some."""
+    cells = set(figures(out, in_order=True)[0]["cell"])
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*.parquet") if path.stem in cells}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from killed_runs import ROWS, all_gone, figures, kill_in_the_middle, lines, start, words, write_suite
+from killed_runs import ROWS, all_gone, figures, kept, kill_in_the_middle, lines, start, words, write_suite
 
 from vdn_forecast_cli import main
 
@@ -23,6 +23,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def same(one: Path, other: Path, *, in_order: bool) -> None:
     for left, right in zip(figures(one, in_order=in_order), figures(other, in_order=in_order), strict=True):
         pd.testing.assert_frame_equal(left, right, check_exact=True)
+    assert kept(one) == kept(other)
 
 
 def test_a_killed_run_takes_its_workers_along_and_is_resumed(undisturbed: tuple[Path, Path], tmp_path: Path) -> None:

@@ -88,6 +88,8 @@ def test_a_cell_is_named_by_what_it_runs(tmp_path: Path) -> None:
         ({"input_size": 0}, "input_size=0"),
         ({"max_time": 0}, "max_time=0"),
         ({"max_time": "1h"}, "max_time='1h'"),
+        ({"windows": 1}, "windows=1"),
+        ({"paths": "yes"}, "paths='yes'"),
         ({"name": "a/b"}, "name='a/b'"),
         ({"datasets": {"AirPassengers": [12, 12]}}, "AirPassengers="),
         ({"datasets": {"AirPassengers": []}}, "AirPassengers="),

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 NAIVE = Line("Naive", "Naive")
 DLINEAR = Line("DLinear", "DLinear", {"max_steps": 3, "val_check_steps": 3})
 ENDLESS = Line("endless", "DLinear", {"max_steps": 10**6, "val_check_steps": 10**6})
-BROKEN = Line("broken", "DLinear", {"max_steps": 3, "learning_rate": 1e30})
+BROKEN = Line("broken", "DLinear", {"max_steps": 3, "learning_rate": 1e38})
 
 
 def suite(*chosen: Line, seeds: tuple[int, ...] = (1, 2)) -> Suite:
@@ -47,6 +47,8 @@ def test_workers_give_the_rows_and_failures_of_one_process(tmp_path: Path, more:
     expected = figures(here.run())
     assert len(expected) == 6
     pd.testing.assert_frame_equal(figures(there.run()), expected, check_exact=True)
+    files = [sorted(path.stem for path in (tmp_path / name / "steps").iterdir()) for name in ("here", "there")]
+    assert files[0] == files[1] == sorted(expected.index)
     assert kinds(there) == kinds(here) == [("broken", 6, "error")] * 2 + [("broken", 12, "error")] * 2
 
 

@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,23 @@ class Outcome:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Recording:
+    """What a cell leaves behind beside its row's figures; see `run_cell`.
+
+    Attributes:
+        command: what the row says it came from.
+        folder: of the errors per origin and per step; None for none.
+        windows: whether those of every window are kept.
+        paths: whether joint sample paths are scored.
+    """
+
+    command: str
+    folder: Path | None = None
+    windows: bool = False
+    paths: bool = False
+
+
 class Shelf:
     """The datasets read last.
 
@@ -61,7 +78,7 @@ def attempt(
     task: Task,
     data: Callable[[str], PanelData],
     fingerprint: str,
-    command: str,
+    recording: Recording,
     max_time: float | None = None,
 ) -> dict[str, Any] | Failure:
     """Run a cell; whatever it raises becomes a failure.
@@ -70,7 +87,7 @@ def attempt(
         task: the cell.
         data: gives a dataset by name.
         fingerprint: what the dataset's must be.
-        command: what the row says it came from.
+        recording: what it leaves behind.
         max_time: seconds after which this thread is interrupted; None where somebody else looks after that.
     """
     try:
@@ -78,7 +95,16 @@ def attempt(
         if panel.fingerprint != fingerprint:
             raise ValueError(f"dataset {panel.name!r} changed during the run: {panel.fingerprint}, was {fingerprint}")
         with time_limit(max_time):
-            return run_cell(task.cell, panel, command, test=not task.trial)[0]
+            row, _ = run_cell(
+                task.cell,
+                panel,
+                recording.command,
+                test=not task.trial,
+                folder=recording.folder,
+                windows=recording.windows,
+                paths=recording.paths,
+            )
+            return row
     except TimeLimitExceeded:
         return out_of_time(max_time)
     except Exception as error:
@@ -104,12 +130,14 @@ class InProcess:
     Args:
         shelf: where the data comes from.
         fingerprints: of the datasets, filled before a cell is submitted.
-        command: what the rows say they came from.
+        recording: what they leave behind.
         max_time: seconds that a cell may take.
     """
 
-    def __init__(self, shelf: Shelf, fingerprints: dict[str, str], command: str, max_time: float | None = None) -> None:
-        self.shelf, self.fingerprints, self.command, self.max_time = shelf, fingerprints, command, max_time
+    def __init__(
+        self, shelf: Shelf, fingerprints: Mapping[str, str], recording: Recording, max_time: float | None = None
+    ) -> None:
+        self.shelf, self.fingerprints, self.recording, self.max_time = shelf, fingerprints, recording, max_time
         self._task: Task | None = None
 
     @property
@@ -132,7 +160,7 @@ class InProcess:
         task, self._task = self._task, None
         started = time.perf_counter()
         dataset = task.cell.dataset
-        found = attempt(task, self.shelf.get, self.fingerprints[dataset], self.command, self.max_time)
+        found = attempt(task, self.shelf.get, self.fingerprints[dataset], self.recording, self.max_time)
         seconds = time.perf_counter() - started
         if isinstance(found, Failure):
             return [Outcome(task, None, found, seconds)]

@@ -34,6 +34,9 @@ def _settings(suite: Suite) -> Iterator[str]:
     for name, meaning in (("input_size", "the protocol's"), ("max_time", "no limit")):
         value = getattr(suite, name)
         yield f"  {name} = null ({meaning})" if value is None else f"* {name} = {value:g}"
+    for name in ("windows", "paths"):
+        value = getattr(suite, name)
+        yield f"{'*' if value else ' '} {name} = {json.dumps(value)}"
     for dataset in suite.datasets:
         if dataset in suite.panels:
             described: dict[str, Any] = suite.panels[dataset].described()

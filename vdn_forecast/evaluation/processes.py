@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from .allocator import keep_memory
-from .attempt import Shelf, as_failure, attempt
+from .attempt import Recording, Shelf, as_failure, attempt
 from .data import PanelData
 from .pool import Died, News, Started
 from .schedule import Task
@@ -27,15 +27,20 @@ class Processes:
     Args:
         suite: whose cells they run.
         directory: benchmark data; None for VDN_DATA_DIR.
-        command: what the rows say they came from.
+        recording: what cells leave behind.
         threads: torch threads of each.
         fingerprints: of the datasets, filled before a cell is given.
     """
 
     def __init__(
-        self, suite: Suite, directory: str | Path | None, command: str, threads: int, fingerprints: Mapping[str, str]
+        self,
+        suite: Suite,
+        directory: str | Path | None,
+        recording: Recording,
+        threads: int,
+        fingerprints: Mapping[str, str],
     ) -> None:
-        self.settings = (suite, directory, command, threads)
+        self.settings = (suite, directory, recording, threads)
         self.fingerprints = fingerprints
 
     def start(self) -> "ProcessWorker":
@@ -53,7 +58,9 @@ class Processes:
 class ProcessWorker:
     """One process; see `pool.Worker`."""
 
-    def __init__(self, settings: tuple[Suite, str | Path | None, str, int], fingerprints: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: tuple[Suite, str | Path | None, Recording, int], fingerprints: Mapping[str, str]
+    ) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
         # no daemon: those may have no children, and a model's data loader may want some
@@ -88,7 +95,7 @@ class ProcessWorker:
         self.pipe.close()
 
 
-def _serve(pipe: Connection, suite: Suite, directory: str | Path | None, command: str, threads: int) -> None:
+def _serve(pipe: Connection, suite: Suite, directory: str | Path | None, recording: Recording, threads: int) -> None:
     """The process's life: cells until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -105,7 +112,7 @@ def _serve(pipe: Connection, suite: Suite, directory: str | Path | None, command
         while True:
             task, fingerprint = pipe.recv()
             try:
-                done: News = attempt(task, data, fingerprint, command)
+                done: News = attempt(task, data, fingerprint, recording)
             except BaseException as error:  # a model that calls sys.exit
                 done = as_failure(error)
             pipe.send(done)

@@ -2,10 +2,14 @@
 
 import contextlib
 import logging
+import os
+import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-from .attempt import Shelf, as_failure, attempt
+from .attempt import Recording, Shelf, as_failure, attempt
 from .failures import Failure
 from .pool import Died, News, Started
 from .schedule import Task
@@ -16,7 +20,7 @@ class RayWorkers:
 
     Args:
         shelf: where the data comes from, here.
-        command: what the rows say they came from.
+        recording: what cells leave behind; files are written here, not on the node.
         threads: torch threads, and CPUs that Ray keeps for each worker.
         fingerprints: of the datasets, filled before a cell is given.
         address: of a cluster, as `ray.init` takes it; None for a local one.
@@ -28,20 +32,26 @@ class RayWorkers:
     """
 
     def __init__(
-        self, shelf: Shelf, command: str, threads: int, fingerprints: Mapping[str, str], address: str | None, size: int
+        self,
+        shelf: Shelf,
+        recording: Recording,
+        threads: int,
+        fingerprints: Mapping[str, str],
+        address: str | None,
+        size: int,
     ) -> None:
         try:
             import ray
         except ImportError as error:
             raise ImportError("executor='ray' needs Ray: pip install 'ray[default]'") from error
-        self.ray, self.shelf, self.fingerprints = ray, shelf, fingerprints
+        self.ray, self.shelf, self.fingerprints, self.folder = ray, shelf, fingerprints, recording.folder
         self._mine = not ray.is_initialized()
         if self._mine:
             local = {"num_cpus": size * threads or None, "include_dashboard": False} if address is None else {}
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **local)
         self.size = size or max(1, int(ray.cluster_resources().get("CPU", 1)) // threads)
         self._actor = ray.remote(num_cpus=threads, max_restarts=0)(_Actor)
-        self._settings = (command, threads)
+        self._settings = (recording, threads)
         self._stored: dict[str, Any] = {}
 
     def start(self) -> "RayWorker":
@@ -83,7 +93,9 @@ class RayWorker:
         try:
             answer = self.ray.get(self.pending)
             if self._task is None:
-                return answer
+                found, files = answer
+                self._keep(files)
+                return found
             task, self._task = self._task, None
             dataset = task.cell.dataset
             stored, fingerprint = self.workers.stored(dataset), self.workers.fingerprints[dataset]
@@ -94,6 +106,15 @@ class RayWorker:
             return as_failure(error)
         return Started()
 
+    def _keep(self, files: Mapping[str, bytes]) -> None:
+        """Write what a cell left on its node; a kill leaves each file whole or away."""
+        for name, content in files.items():
+            path = Path(self.workers.folder or ".") / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_suffix(f".{os.getpid()}.tmp")
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+
     def kill(self) -> None:
         """End it at once."""
         with contextlib.suppress(Exception):  # it may be gone, and Ray with it
@@ -103,22 +124,27 @@ class RayWorker:
 class _Actor:
     """What runs on the cluster."""
 
-    def __init__(self, command: str, threads: int) -> None:
+    def __init__(self, recording: Recording, threads: int) -> None:
         import torch
 
         from .allocator import keep_memory
 
         torch.set_num_threads(threads)
         keep_memory()
-        self.command = command
+        self.recording = recording
 
     def ready(self) -> bool:
         """Whether it is up."""
         return True
 
-    def run(self, task: Task, data: Any, fingerprint: str) -> dict[str, Any] | Failure:
-        """Run a cell."""
-        try:
-            return attempt(task, lambda _: data, fingerprint, self.command)
-        except BaseException as error:  # a model that calls sys.exit
-            return as_failure(error)
+    def run(self, task: Task, data: Any, fingerprint: str) -> tuple[dict[str, Any] | Failure, dict[str, bytes]]:
+        """Run a cell: what became of it, and the files that it left, by their place in the folder."""
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            here = replace(self.recording, folder=None if self.recording.folder is None else folder)
+            try:
+                found = attempt(task, lambda _: data, fingerprint, here)
+            except BaseException as error:  # a model that calls sys.exit
+                found = as_failure(error)
+            files = {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.parquet")}
+        return found, files

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from .attempt import InProcess, Outcome, Shelf, as_failure
+from .attempt import InProcess, Outcome, Recording, Shelf, as_failure
 from .cells import versions
 from .failures import Failure, FailureTable
 from .pool import Pool
@@ -64,7 +64,8 @@ class Runner:
 
     Args:
         suite: what to run.
-        folder: where `<name>.csv` (test rows), `<name>-trials.csv` (validation only) and `<name>-failures.csv` lie.
+        folder: where `<name>.csv` (test rows), `<name>-trials.csv` (validation only) and `<name>-failures.csv` lie,
+            and the folders of `error_files`.
         directory: benchmark data; None for VDN_DATA_DIR.
         command: what the rows say they came from.
         execution: where cells run, and for how long.
@@ -95,6 +96,7 @@ class Runner:
         self.results = ResultTable(Path(folder) / f"{suite.name}.csv")
         self.trials = ResultTable(Path(folder) / f"{suite.name}-trials.csv")
         self.failed = FailureTable(Path(folder) / f"{suite.name}-failures.csv")
+        self._recording = Recording(command, Path(folder), suite.windows, suite.paths)
         self._shelf = Shelf(suite, directory)
         self._fingerprints: dict[str, str] = {}
         self._skipped = 0
@@ -140,7 +142,7 @@ class Runner:
     def _executor(self, bar: Any) -> InProcess | Pool:
         chosen = self.execution
         if self._is_here:
-            return InProcess(self._shelf, self._fingerprints, self.command, self.max_time)
+            return InProcess(self._shelf, self._fingerprints, self._recording, self.max_time)
         threads = chosen.threads or 1
 
         def say(text: str) -> None:
@@ -149,11 +151,13 @@ class Runner:
         if chosen.executor == "ray":
             from .ray_workers import RayWorkers
 
-            cluster = RayWorkers(self._shelf, self.command, threads, self._fingerprints, chosen.address, chosen.workers)
+            cluster = RayWorkers(
+                self._shelf, self._recording, threads, self._fingerprints, chosen.address, chosen.workers
+            )
             return Pool(cluster, cluster.size, self.max_time, say)
         from .processes import Processes
 
-        processes = Processes(self.suite, self.directory, self.command, threads, self._fingerprints)
+        processes = Processes(self.suite, self.directory, self._recording, threads, self._fingerprints)
         return Pool(processes, chosen.workers, self.max_time, say)
 
     def _next(self, schedule: Schedule, bar: Any) -> Task | None:

@@ -12,7 +12,7 @@ from .models import NAIVE
 from .panels import Panel, SyntheticPanel, UserPanel
 from .suites import PROTOCOLS, Line, Suite
 
-TOP = ("name", "protocol", "datasets", "seeds", "models", "input_size", "defaults", "max_time")
+TOP = ("name", "protocol", "datasets", "seeds", "models", "input_size", "defaults", "max_time", "windows", "paths")
 TOP_NEEDED = ("name", "protocol", "datasets", "seeds", "models")
 LINE = ("model", "arguments", "by_dataset", "search")
 FILE_PANEL = ("h", "file", "split", "freq", "season")
@@ -68,6 +68,9 @@ def read_suite(path: str | Path) -> Suite:
     input_size = content.get("input_size")
     if input_size is not None and not _is_int(input_size, 1):
         raise ValueError(f"input_size={input_size!r} is not allowed; give a number of rows >= 1, or leave it out")
+    for name in ("windows", "paths"):
+        if not isinstance(content.get(name, False), bool):
+            raise ValueError(f"{name}={content[name]!r} is not allowed; give true or false")
     defaults = _arguments("defaults", content.get("defaults", {}))
     models = _mapping("models", content["models"])
     return Suite(
@@ -80,6 +83,8 @@ def read_suite(path: str | Path) -> Suite:
         input_size=input_size,
         panels=panels,
         max_time=checked_max_time(content.get("max_time")),
+        windows=content.get("windows", False),
+        paths=content.get("paths", False),
     )
 
 

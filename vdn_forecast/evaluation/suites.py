@@ -58,6 +58,8 @@ class Suite:
         input_size: another look-back than the protocol's.
         panels: datasets of one's own and synthetic ones.
         max_time: seconds that one cell may take; None for no limit.
+        windows: whether the errors of every window are kept, beside those of every origin.
+        paths: whether joint sample paths are scored.
     """
 
     name: str
@@ -69,6 +71,8 @@ class Suite:
     input_size: int | None = None
     panels: Panels = field(default_factory=dict)
     max_time: float | None = None
+    windows: bool = False
+    paths: bool = False
 
     def identity(self, dataset: str) -> Protocol:
         """The protocol of one dataset."""
