@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from vdn_forecast.evaluation import attempt
 from vdn_forecast.evaluation.panels import UserPanel
 from vdn_forecast.evaluation.runner import Execution, Runner
 from vdn_forecast.evaluation.suites import Line, Suite
+from vdn_forecast_cli import main
 
 TINY = {"n_units": 8, "hidden_size": 8, "head_size": 8, "max_steps": 3, "val_check_steps": 3}
 
@@ -208,3 +210,45 @@ def test_without_ray_the_error_says_what_to_install(tmp_path: Path, monkeypatch:
     runner = Runner(suite(NAIVE), tmp_path, None, "test", Execution(executor="ray"))
     with pytest.raises(ImportError, match="pip install"):
         runner.run()
+
+
+def write(folder: Path, **changes: Any) -> str:
+    content = {
+        "name": "s",
+        "protocol": "embedded",
+        "seeds": [1],
+        "datasets": {"AirPassengers": 12},
+        "models": {"Naive": {"model": "Naive"}, "diverges": {"model": NAN.model, "arguments": dict(NAN.arguments)}},
+    }
+    path = folder / "s.yaml"
+    path.write_text(yaml.safe_dump({**content, **changes}))
+    return str(path)
+
+
+def test_the_exit_status_tells_that_cells_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["benchmark", "run", write(tmp_path), "--out", str(tmp_path / "out")]
+    assert main(words) == 1
+    assert "AirPassengers h=12 diverges seed 1: failed" in capsys.readouterr().err
+    assert main(words) == 1
+    assert main([*words, "--retry-failed"]) == 1
+    assert len((tmp_path / "out" / "s-failures.csv").read_text().splitlines()) == 3
+    write(tmp_path, models={"Naive": {"model": "Naive"}})
+    assert main(words) == 0
+    assert len((tmp_path / "out" / "s.csv").read_text().splitlines()) == 2
+
+
+def test_what_the_user_must_put_right_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["benchmark", "run", write(tmp_path), "--out", str(tmp_path / "out")]
+    assert main([*words, "--only", "ETTh9"]) == 2
+    assert "dataset='ETTh9' is not in the suite" in capsys.readouterr().err
+    assert main([*words, "--address", "auto"]) == 2
+    assert main(["benchmark", "run", write(tmp_path, modles={})]) == 2
+    assert "unknown keys ['modles']" in capsys.readouterr().err
+    assert main(["benchmark", "run", str(tmp_path / "none.yaml")]) == 2
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "s.csv").write_text("cell,score\na,1\n")
+    write(tmp_path)
+    assert main(words) == 2
+    assert "another schema" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="another schema"):
+        main(["--traceback", *words])

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from vdn_forecast.evaluation.sources import synthetic_panel
-from vdn_forecast.evaluation.suite_file import read_suite
+from vdn_forecast.evaluation.suite_file import FILE_PANEL, LINE, SYNTHETIC, TOP, read_suite
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "benchmarks"
 SUITE = {
@@ -37,6 +37,16 @@ def test_committed_suites_are_valid(path: Path) -> None:
     suite = read_suite(path)
     assert suite.lines
     assert suite.name == path.stem
+
+
+def test_the_documented_suite_is_valid(tmp_path: Path) -> None:
+    page = (CONFIGS.parents[1] / "docs" / "suites.md").read_text()
+    path = tmp_path / "shop.yaml"
+    path.write_text(page.split("```yaml\n")[1].split("```")[0])
+    suite = read_suite(path)
+    assert suite.horizons("shop") == (24, 48)
+    assert suite.panels["shop"].described()["file"] == str(tmp_path / "shop.csv")
+    assert all(f"`{key}`" in page or f"{key}:" in page for key in (*TOP, *LINE, *FILE_PANEL, *SYNTHETIC))
 
 
 def test_every_combination_of_a_search_is_a_candidate(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class RayWorkers:
         try:
             import ray
         except ImportError as error:
-            raise ImportError("executor='ray' needs Ray: pip install 'ray[default]'") from error
+            raise ImportError("executor='ray' needs Ray: pip install ray") from error
         self.ray, self.shelf, self.fingerprints, self.folder = ray, shelf, fingerprints, recording.folder
         self._mine = not ray.is_initialized()
         if self._mine:
