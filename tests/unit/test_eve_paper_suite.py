@@ -15,7 +15,7 @@ from benchmarks.eve_paper.report import write_report
 from benchmarks.eve_paper.settings import Settings
 from benchmarks.eve_paper.suite import SCHEMA, PaperRunner, PaperSuite, read_paper_suite
 from vdn_forecast.evaluation.protocols import eve_paper
-from vdn_forecast.evaluation.suites import read_suite
+from vdn_forecast.evaluation.suite_file import read_suite
 
 FILE = Path(__file__).parents[2] / "configs" / "benchmarks" / "eve-paper.yaml"
 TINY = replace(eve_paper(), input_size=6, h=2, ar_stride=1, sizes=(10, 5, 5), batch_size=8, epochs=2)
