@@ -83,7 +83,7 @@ def blocks(
             origin = start + stride * np.arange(count)
             mean = torch.from_numpy(model.forecast(data.values, origin, h)).float().flatten(0, 1)  # [W, h]
             y = _targets(data.values, origin, h)
-            yield replace(_point_block(series, y, mean, residual), origin=number)
+            yield replace(point_block(series, y, mean, residual), origin=number)
             continue
         dataset = as_dataset(rows)
         if isinstance(model, VariationalModel) and isinstance(model.loss, LatentMixture):
@@ -91,7 +91,7 @@ def blocks(
             yield replace(block, origin=number)
             continue
         y = _targets(data.values, start + stride * np.arange(count), h)
-        block = _predicted_block(model, dataset, stop - start, stride, series, y, residual)
+        block = predicted_block(model, dataset, stop - start, stride, series, y, residual)
         yield replace(block, origin=number)
 
 
@@ -109,7 +109,8 @@ def _targets(values: np.ndarray, origins: np.ndarray, h: int) -> Tensor:
     return torch.from_numpy(windows.transpose(2, 0, 1).reshape(-1, h)).float()
 
 
-def _point_block(series: Tensor, y: Tensor, mean: Tensor, residual: Tensor | None) -> ForecastBlock:
+def point_block(series: Tensor, y: Tensor, mean: Tensor, residual: Tensor | None) -> ForecastBlock:
+    """A point forecast, [W, h], with the Gaussian quantiles of its series' residual scales [n_series, h]."""
     if residual is None:
         return ForecastBlock(series, y, mean)
     scale = residual[series]  # [W, h]
@@ -146,7 +147,7 @@ def _mixture_block(
     return ForecastBlock(series, y, mixture.mixture_mean(loc), quantiles, crps, nll, mixture=(loc, scale))
 
 
-def _predicted_block(
+def predicted_block(
     model: Any,
     dataset: TimeSeriesDataset,
     test_size: int,
@@ -169,4 +170,4 @@ def _predicted_block(
     if isinstance(model.loss, MQLoss | HuberMQLoss):
         quantiles = forecast.sort(-1).values  # crossed quantiles are put in order
         return ForecastBlock(series, y, quantiles.mean(-1), quantiles)
-    return _point_block(series, y, forecast[..., 0], residual)
+    return point_block(series, y, forecast[..., 0], residual)
