@@ -115,6 +115,8 @@ def test_probts_keeps_its_ratio_per_origin(tmp_path: Path) -> None:
     origins = read_errors(tmp_path, "origins", cell(PROBTS).identity)
     assert origins is not None
     assert origins["crps_ratio"].mean() == pytest.approx(row["crps_ratio"], rel=1e-6)
+    # on the original scale, with the same levels, fev's WQL averaged over windows is ProbTS's CRPS
+    assert row["wql"] == pytest.approx(row["crps_ratio"], rel=1e-6)
 
 
 def test_a_fingerprint_follows_the_data() -> None:

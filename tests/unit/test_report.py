@@ -227,11 +227,19 @@ def test_the_csv_carries_fevs_columns_and_what_ranks() -> None:
 
 
 def test_a_row_that_says_more_gets_a_second_table() -> None:
-    more = {"coverage80_cal": 0.81, "width80": 1.5, "width80_cal": 1.25, "mase": 0.9, "energy_score": 3.0}
+    more: dict[str, Any] = {
+        "coverage80_cal": 0.81,
+        "width80": 1.5,
+        "width80_cal": 1.25,
+        "mase": 0.9,
+        "energy_score": 3.0,
+    }
+    more["data_note"] = "regular index; paths: own mixture, 100 each, 199 of 2785 origins"
     found = [block for block in page("t", pd.DataFrame([row("EVE", **more), row("twin")])) if isinstance(block, Table)]
     assert "calibrated" in found[1].header
     assert found[1].lines[0].cells[found[1].header.index("energy score")] == "3.000"
     assert found[1].lines[1].cells[found[1].header.index("MASE")] == "–"
+    assert [line.cells[found[1].header.index("paths from")] for line in found[1].lines] == ["own mixture", "–"]
     plain = [block for block in page("t", pd.DataFrame([row("EVE"), row("twin")])) if isinstance(block, Table)]
     assert "calibrated" not in plain[1].header
 

@@ -96,8 +96,8 @@ def page(
             yield (
                 "Calibrated: with one factor per horizon step, fitted on validation, that stretches both intervals. "
                 "MASE, WQL and SQL are fev's, WQL in the unit of the data file. Energy and variogram score are of 100 "
-                "joint paths per scored window; where the paths came from is said below, and scores of independent "
-                "steps are a baseline."
+                "joint paths per scored window, on the scale that models see; paths of independent steps are a "
+                "baseline for models that say nothing about how steps move together."
             )
         for (dataset, h), task in part.groupby(["dataset", "h"], sort=False):
             yield from _task(f"{number}-{dataset}-{h}", f"{dataset}, h = {h}", task, published, errors)

@@ -30,6 +30,26 @@ def _plain(axis: Any) -> None:
     axis.tick_params(labelsize=9)
 
 
+def _log_scale(axis: Any, values: np.ndarray) -> None:
+    """A logarithmic x axis with plain numbers that do not run into each other."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    above = values[values > 0]
+    decades = float(np.log10(above.max() / above.min())) if len(above) else 0.0
+    axis.set_xscale("log")
+    axis.xaxis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2 else (1.0, 2.0, 5.0)))
+    axis.xaxis.set_major_formatter(FuncFormatter(_short))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _short(value: float, _: int | None = None) -> str:
+    """1500000 as 1.5M."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
 def relative_heatmap(errors: pd.DataFrame, reference: str, measure: str = "crps19") -> tuple[Any, Any]:
     """Error above or below a reference line, in per cent, of every model on every task.
 
@@ -94,7 +114,7 @@ def cost_scatter(costs: pd.DataFrame, reference: str, measure: str = "crps19") -
                 axis.plot(x, y, shape, ms=7, mec="white", mew=0.6, alpha=0.8, label=name, zorder=3, **style)
             else:
                 axis.axhline(y, lw=1.0, ls="--", label=name, **style)
-        axis.set_xscale("log")
+        _log_scale(axis, costs[column].to_numpy(dtype=np.float64))
         axis.set_ylim(low - edge, high + edge)
         axis.set_xlabel(label, fontsize=9)
         axis.margins(x=0.12)

@@ -80,12 +80,15 @@ def further_table(summary: pd.DataFrame) -> Table | None:
     if not set(names) - set(COLUMNS) - {"width80", "width90"}:
         return None
     best = {name: summary[name].min() for name in BEST_FURTHER if name in names}
+    with_paths = bool(summary["paths"].notna().any())
     lines = []
     for _, row in summary.iterrows():
-        cells = (str(row["model"]), *(_figure(row, name, FURTHER[name][1]) for name in names))
+        source = (NONE if pd.isna(row["paths"]) else str(row["paths"]),) if with_paths else ()
+        cells = (str(row["model"]), *(_figure(row, name, FURTHER[name][1]) for name in names), *source)
         marked = frozenset(1 + number for number, name in enumerate(names) if name in best and row[name] == best[name])
         lines.append(Line(cells, best=marked))
-    return Table(("model", *(FURTHER[name][0] for name in names)), tuple(lines))
+    header = ("model", *(FURTHER[name][0] for name in names), *(("paths from",) if with_paths else ()))
+    return Table(header, tuple(lines))
 
 
 def published_table(published: pd.DataFrame) -> Table:

@@ -24,6 +24,7 @@ FEV_ONLY = ("dataset_fingerprint", "num_windows", "mase_season")
 TASK = ("protocol", "dataset", "h")
 REQUIRED = (*TASK, "input_size", "model", "seed", *MEASURES, "arguments", "versions", "command")
 PUBLISHED = ("dataset", "h", "input_size", "model", "mse", "mae", "source", "protocol_note", "kind")
+PATHS_NOTE = r"paths: (.+?), \d+ each"
 KINDS = ("clean", "biased", "searched")
 
 
@@ -79,7 +80,8 @@ def summary_table(rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         model, input_size, each measure and its sample deviation `<measure>_std` over seeds (NaN for one seed),
-        n_parameters, seeds, failed (rows without a finite mse).
+        n_parameters, paths (where a model's joint paths came from, as its rows' note says), seeds, failed (rows
+        without a finite mse).
 
     Raises:
         ValueError: rows of several protocols, datasets or horizons.
@@ -92,6 +94,8 @@ def summary_table(rows: pd.DataFrame) -> pd.DataFrame:
     table = groups[["input_size", *names]].mean()
     for name in dict.fromkeys((*SPREAD, *RATIOS, *FURTHER)):
         table[f"{name}_std"] = groups[name].std()
+    notes = done.get("data_note", pd.Series("", done.index)).astype(object).fillna("").astype(str)
+    table["paths"] = notes.str.extract(PATHS_NOTE, expand=False).groupby(done["model"]).first()
     table["seeds"] = groups["seed"].nunique()
     table = table.reindex(rows["model"].unique())
     table["seeds"] = table["seeds"].fillna(0).astype(int)
