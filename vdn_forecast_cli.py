@@ -7,6 +7,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--executor", default="local", choices=("local", "ray"), help="where workers run")
     run.add_argument("--address", help="of a Ray cluster (default: a local one)")
     run.add_argument("--max-time", type=float, metavar="SECONDS", help="a cell that takes longer is a failed one")
+    run.add_argument("--windows", action="store_true", help="keep the errors of every window too (parquet, large)")
+    run.add_argument("--paths", action="store_true", help="score joint sample paths (energy and variogram score)")
     run.add_argument("--retry-failed", action="store_true", help="run cells again that failed in an earlier run")
     listing = actions.add_parser("list", help="show a suite's cells and every argument of their models; runs nothing")
     listing.add_argument("suite", help="YAML file, see configs/benchmarks")
@@ -45,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.add_argument("results", help="CSV that `benchmark run` wrote")
     report.add_argument("--out", default="runs/report", help="folder of the report (default: runs/report)")
     report.add_argument("--published", help="CSV of published figures to stand beside ours")
+    report.add_argument("--candidate", default="EVE", help="line that the tests of difference compare with each other")
     for parsed in (demo, run):
         parsed.add_argument("--threads", type=int, help="torch threads (default: torch's choice; 1 for each worker)")
     chosen = parser.parse_args(arguments)
@@ -62,7 +66,7 @@ def _run(chosen: argparse.Namespace) -> int:
     if getattr(chosen, "action", "") == "report":
         from vdn_forecast.evaluation.report import write_report
 
-        print(write_report(chosen.results, chosen.out, chosen.published).html)
+        print(write_report(chosen.results, chosen.out, chosen.published, candidate=chosen.candidate).html)
         return 0
     if getattr(chosen, "action", "") == "list":
         from vdn_forecast.evaluation.listing import list_cells
@@ -84,7 +88,9 @@ def _run(chosen: argparse.Namespace) -> int:
             chosen.workers, chosen.threads, chosen.executor, chosen.address, chosen.max_time, chosen.retry_failed
         )
         source = f"vdn-forecast benchmark run {chosen.suite}"
-        runner = Runner(read_suite(chosen.suite), chosen.out, chosen.data, source, execution)
+        suite = read_suite(chosen.suite)
+        suite = replace(suite, windows=suite.windows or chosen.windows, paths=suite.paths or chosen.paths)
+        runner = Runner(suite, chosen.out, chosen.data, source, execution)
         runner.run(chosen.only)
         return int(runner.failures > 0 or bool(runner.refused))
     return 0

@@ -304,6 +304,29 @@ def test_report_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert "published" not in (tmp_path / "o" / "report.md").read_text()
 
 
+def test_the_report_command_takes_its_candidate(tmp_path: Path) -> None:
+    rows = panel(("ETTh1",))
+    path = write(tmp_path / "r.csv", rows)
+    keep_errors(tmp_path, rows)
+    words = ["benchmark", "report", str(path), "--out", str(tmp_path / "o"), "--candidate", "twin"]
+    assert vdn_forecast_cli.main(words) == 0
+    assert "Tests of difference: twin against each other line" in (tmp_path / "o" / "report.md").read_text()
+
+
+def test_the_run_command_keeps_windows_and_scores_paths_where_asked(tmp_path: Path) -> None:
+    suite = tmp_path / "s.yaml"
+    suite.write_text(
+        "name: s\nprotocol: embedded\ndatasets: {AirPassengers: 12}\nseeds: [1]\n"
+        "models: {SeasonalNaive: {model: SeasonalNaive}}\n"
+    )
+    for number, flags in enumerate(([], ["--windows", "--paths"])):
+        out = tmp_path / f"out{number}"
+        assert vdn_forecast_cli.main(["benchmark", "run", str(suite), "--out", str(out), *flags]) == 0
+        assert len(list((out / "origins").glob("*.parquet"))) == len(list((out / "steps").glob("*.parquet"))) == 1
+        assert (out / "windows").exists() is bool(flags)
+        assert tables.read_rows(out / "s.csv")["energy_score"].notna().all() == bool(flags)
+
+
 def test_published_figures_have_their_schema_and_lie_in_range() -> None:
     rows = tables.read_published(PUBLISHED)
     assert not rows[["model", "source", "protocol_note", "mse", "mae"]].isna().any().any()
