@@ -32,7 +32,7 @@ SUITE = {
     },
 }
 ROWS = 3 * (3 + 3 + 1)
-DEADLINE = 240.0
+DEADLINE = 900.0
 
 
 def write_suite(folder: Path) -> Path:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from killed_runs import ROWS, all_gone, figures, kept, kill_in_the_middle, lines, start, words, write_suite
+from killed_runs import DEADLINE, ROWS, all_gone, figures, kept, kill_in_the_middle, lines, start, words, write_suite
 
 from vdn_forecast_cli import main
 
@@ -47,5 +47,5 @@ def test_three_kills_change_nothing(
     for _ in range(3):
         assert all_gone(kill_in_the_middle(suite, tmp_path, chance, *more))
     last = start(suite, tmp_path, *more)
-    assert last.wait(300) == 0
+    assert last.wait(DEADLINE) == 0
     same(tmp_path, whole, in_order=not more)
