@@ -40,7 +40,7 @@ def figure4(
             axis.errorbar(place, mean, std, fmt="none", ecolor="0.15", elinewidth=1.1, capsize=2.5, zorder=3)
             if published is not None:
                 mean, std = _moments(published, variant, measure, datasets)
-                label = "author's runs" if number == 0 else None
+                label = "author's runs" if number == len(variants) - 1 else None
                 style: dict[str, Any] = {"mfc": "white", "mec": "0.15", "ecolor": "0.55", "ms": 4.5, "elinewidth": 1.1}
                 axis.errorbar(place + 0.22 * width, mean, std, fmt="o", capsize=2, label=label, zorder=4, **style)
         axis.set_xticks(range(len(datasets)), datasets, fontsize=9)
