@@ -1,13 +1,13 @@
 """Rolling forecasts of any model in slices of origins: one `ForecastBlock` at a time, nothing is kept."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from neuralforecast.losses.pytorch import HuberMQLoss, MQLoss
+from neuralforecast.losses.pytorch import BasePointLoss, HuberIQLoss, HuberMQLoss, IQLoss, MQLoss
 from neuralforecast.tsdataset import TimeSeriesDataset
 from torch import Tensor
 
@@ -90,6 +90,9 @@ def blocks(
             block = _mixture_block(model, dataset, stop - start, stride, series)
             yield replace(block, origin=number)
             continue
+        if is_direct(model):
+            yield replace(_direct_block(model, dataset, stop - start, stride, series, residual), origin=number)
+            continue
         y = _targets(data.values, start + stride * np.arange(count), h)
         block = predicted_block(model, dataset, stop - start, stride, series, y, residual)
         yield replace(block, origin=number)
@@ -122,24 +125,68 @@ def point_block(series: Tensor, y: Tensor, mean: Tensor, residual: Tensor | None
     return ForecastBlock(series, y, mean, quantiles, crps, nll)
 
 
+def is_direct(model: Any) -> bool:
+    """Whether a model's forecasts are its outputs in the unit of y: no sampling, no recursion, one series a window."""
+    loss = model.loss
+    exact = isinstance(loss, BasePointLoss) and not isinstance(loss, IQLoss | HuberIQLoss)
+    return bool(exact and not model.MULTIVARIATE and not model.RECURRENT)
+
+
+@torch.no_grad()
+def _outputs(
+    model: Any, dataset: TimeSeriesDataset, test_size: int, stride: int, read: Callable[[Any, dict[str, Any]], Any]
+) -> list[Tensor]:
+    """What `read` makes of every batch of windows and the model's outputs for it, each part in one tensor."""
+    before, mode = model.get_test_size(), model.training
+    model.set_test_size(test_size)
+    model.eval()
+    try:
+        parts = [
+            read(model.loss.domain_map(model(batch["windows_batch"])), batch)
+            for batch in window_batches(model, dataset, "predict", WINDOWS_PER_BLOCK, step_size=stride)
+        ]
+    finally:
+        model.set_test_size(before)
+        model.train(mode)
+    return [torch.cat(part).cpu() for part in zip(*parts, strict=True)]
+
+
+def _direct_block(
+    model: Any, dataset: TimeSeriesDataset, test_size: int, stride: int, series: Tensor, residual: Tensor | None
+) -> ForecastBlock:
+    """Points or quantiles straight from the network: NeuralForecast's `predict` without its trainer and windows."""
+
+    def read(output: Tensor, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        loc, scale = batch["loc"], batch["scale"]  # [W, 1, 1]
+        if output.ndim > 3:
+            loc, scale = loc.unsqueeze(-1), scale.unsqueeze(-1)
+        return batch["y"].squeeze(-1), model.scaler.inverse_transform(z=output, x_shift=loc, x_scale=scale)
+
+    y, forecast = _outputs(model, dataset, test_size, stride, read)
+    return _block_of_outputs(model, series, y, forecast.reshape(len(series), model.h, -1), residual)
+
+
+def _block_of_outputs(
+    model: Any, series: Tensor, y: Tensor, forecast: Tensor, residual: Tensor | None
+) -> ForecastBlock:
+    """Points or quantiles [W, h, outputs] of a model as a block."""
+    if isinstance(model.loss, MQLoss | HuberMQLoss):
+        quantiles = forecast.sort(-1).values  # crossed quantiles are put in order
+        return ForecastBlock(series, y, quantiles.mean(-1), quantiles)
+    return point_block(series, y, forecast[..., 0], residual)
+
+
 @torch.no_grad()
 def _mixture_block(
     model: VariationalModel, dataset: TimeSeriesDataset, test_size: int, stride: int, series: Tensor
 ) -> ForecastBlock:
     """EVE's mixtures, exactly: no table of forecasts, no sampling."""
-    before, mode = model.test_size, model.training
-    model.set_test_size(test_size)
-    model.eval()
-    parts = []
-    try:
-        for batch in window_batches(model, dataset, "predict", WINDOWS_PER_BLOCK, step_size=stride):
-            output = model.loss.domain_map(model(batch["windows_batch"]))
-            loc, scale = model.loss.scale_decouple(output=output, loc=batch["loc"], scale=batch["scale"])
-            parts.append((batch["y"].squeeze(-1), loc.squeeze(2), scale.squeeze(2)))
-    finally:
-        model.set_test_size(before)
-        model.train(mode)
-    y, loc, scale = (torch.cat(part).cpu() for part in zip(*parts, strict=True))
+
+    def read(output: Any, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        loc, scale = model.loss.scale_decouple(output=output, loc=batch["loc"], scale=batch["scale"])
+        return batch["y"].squeeze(-1), loc.squeeze(2), scale.squeeze(2)
+
+    y, loc, scale = _outputs(model, dataset, test_size, stride, read)
     df = model.loss.df
     quantiles = mixture.mixture_quantiles(loc, scale, LEVELS_19, df)
     crps = mixture.mixture_crps(y, loc, scale) if df is None else None
@@ -167,7 +214,4 @@ def predicted_block(
     forecast = torch.from_numpy(np.asarray(table)).float().reshape(len(series), model.h, -1)
     if model.loss.is_distribution_output:
         return ForecastBlock(series, y, forecast[..., 0], forecast[..., 1:20])
-    if isinstance(model.loss, MQLoss | HuberMQLoss):
-        quantiles = forecast.sort(-1).values  # crossed quantiles are put in order
-        return ForecastBlock(series, y, quantiles.mean(-1), quantiles)
-    return point_block(series, y, forecast[..., 0], residual)
+    return _block_of_outputs(model, series, y, forecast, residual)
