@@ -88,6 +88,7 @@ def fit(df: pd.DataFrame, val_size: int = 12, **kwargs) -> NeuralForecast:
         ({"base": "cauchy"}, ["base", "cauchy", "normal"]),
         ({"base": "studentt", "df": 6}, ["df", "6"]),
         ({"base": "studentt", "objective": "crps"}, ["crps", "studentt"]),
+        ({"scale_floor": -0.1}, ["scale_floor", "-0.1"]),
         ({"scaler_type": "zscore"}, ["scaler_type", "zscore", "window"]),
         ({"max_steps": 0}, ["max_steps", "0"]),
         ({"batch_size": 0}, ["batch_size", "0"]),

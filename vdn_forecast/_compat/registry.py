@@ -63,10 +63,14 @@ def check_encodable(name: str, value: Any) -> None:
 def describe_arguments(model: pl.LightningModule) -> str:
     """A model's constructor arguments, defaults included, as one line of JSON; what cannot be written is left out.
 
-    What a runner did to the model beside them, its attribute `runner_options`, stands among them.
+    What a runner did to the model beside them, its attribute `runner_options`, stands among them. Arguments that the
+    class lists in `ADDED_ARGUMENTS` are left out at the value listed.
     """
     described = {}
+    added = getattr(model, "ADDED_ARGUMENTS", {})
     for name, value in {**model.hparams, **vars(model).get("runner_options", {})}.items():
+        if name in added and added[name] == value:
+            continue
         try:
             described[name] = encode_value(value, None, name)
         except SerializationError:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 _TINY = 1e-5  # an exogenous deviation below this share of its level is float32 noise
-_FLOOR_SHARE = 0.1
 
 
 class FlooredNorm(nn.Module):
@@ -16,6 +15,9 @@ class FlooredNorm(nn.Module):
     Takes `TemporalNorm`'s place in a `BaseModel`. Channel 0 is the target; the floor acts on it alone;
     without it a nearly constant window is divided by almost nothing. The floor carries the target's unit, so
     that rescaling the data rescales the forecasts.
+
+    Args:
+        share: the floor, as a share of the series' typical deviation.
 
     Attributes:
         floor: 0-d float32 buffer, in units of y; 0 until `estimate_floor`.
@@ -28,15 +30,16 @@ class FlooredNorm(nn.Module):
     x_shift: Tensor | None
     x_scale: Tensor | None
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = 0.1) -> None:
         super().__init__()
+        self.share = share
         self.register_buffer("floor", torch.zeros(()))
         self.x_shift = None
         self.x_scale = None
 
     def estimate_floor(self, temporal: Tensor, indptr: np.ndarray, y_idx: int, mask_idx: int, n_holdout: int) -> None:
         """Set `floor` from train rows, see `typical_deviation` for the arguments."""
-        self.floor.fill_(_FLOOR_SHARE * typical_deviation(temporal, indptr, y_idx, mask_idx, n_holdout))
+        self.floor.fill_(self.share * typical_deviation(temporal, indptr, y_idx, mask_idx, n_holdout))
 
     def transform(self, x: Tensor, mask: Tensor) -> Tensor:
         """Standardise windows and keep the statistics for the way back.

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,6 +33,9 @@ class VariationalModel(GatherWindows):
         loss = (sum over the horizon of the objective + sum_i beta_i mean_B KL_i) / h + band penalty
     """
 
+    ADDED_ARGUMENTS: Mapping[str, Any] = {"scale_floor": 0.1}
+    """Arguments that came later, with the values at which all is as before them: older results keep their identity."""
+
     EXOGENOUS_FUTR = True
     EXOGENOUS_HIST = True
     EXOGENOUS_STAT = True
@@ -45,10 +48,12 @@ class VariationalModel(GatherWindows):
     best_value: Tensor
     path_correlation: Tensor
 
-    def _finish_init(self, scaler_type: str, patience_checks: int, weight_decay: float, local_weight: float) -> None:
+    def _finish_init(
+        self, scaler_type: str, scale_floor: float, patience_checks: int, weight_decay: float, local_weight: float
+    ) -> None:
         """Called at the end of a subclass's `__init__`, once the network stands."""
         if scaler_type == "window":
-            self.scaler = FlooredNorm()
+            self.scaler = FlooredNorm(scale_floor)
         self.patience_checks, self.weight_decay, self.local_weight = patience_checks, weight_decay, local_weight
         self.register_buffer("best_value", torch.tensor(math.inf))
         self.register_buffer("path_correlation", torch.zeros(()))

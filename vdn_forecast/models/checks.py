@@ -72,7 +72,7 @@ def check_arguments(arguments: Mapping[str, Any], trainer_kwargs: Mapping[str, A
     require_choice("scaler_type", arguments["scaler_type"], (*SCALERS, "auto"))
     for name in ("dropout", "head_dropout", "skip_dropout"):
         require_range(name, arguments[name], 0.0, 1.0, open_high=True)
-    for name in ("weight_decay", "local_weight", "kl_weight"):
+    for name in ("weight_decay", "local_weight", "kl_weight", "scale_floor"):
         require_range(name, arguments[name], 0.0, math.inf)
     require_range("learning_rate", arguments["learning_rate"], 0.0, math.inf, open_low=True)
     alias = arguments["alias"]

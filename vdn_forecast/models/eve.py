@@ -81,6 +81,7 @@ class EVE(VariationalModel):
         gradient_clip_val: global gradient norm limit; None for none.
         scaler_type: "auto", "window" (mean and sqrt(var + floor^2) of the look-back) or a NeuralForecast scaler;
             "auto" is "window", and "identity" for the Bernoulli distribution.
+        scale_floor: the floor of "window", as a share of the train rows' standard deviation (median over series).
 
     Raises:
         ValueError: an argument outside of what is allowed, by name.
@@ -173,6 +174,7 @@ class EVE(VariationalModel):
         training_data_availability_threshold: float | list[float] = 0.0,
         step_size: int = 1,
         scaler_type: str = "auto",
+        scale_floor: float = 0.1,
         random_seed: int = 1,
         drop_last_loader: bool = False,
         alias: str | None = None,
@@ -214,7 +216,7 @@ class EVE(VariationalModel):
         self.controllers = build_controllers(arguments, choices.control)
         for controller, layer in zip(self._controllers(), self.layers, strict=True):
             controller.attach(layer)
-        self._finish_init(scaler_type, patience_checks, weight_decay, local_weight)
+        self._finish_init(scaler_type, scale_floor, patience_checks, weight_decay, local_weight)
 
     def forward(self, windows_batch: dict[str, Tensor | None]) -> Tensor | RawMixture:
         """Raw forecast parameters of one batch of windows, [B, h, outputs].
