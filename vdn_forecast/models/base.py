@@ -34,7 +34,7 @@ class VariationalModel(GatherWindows):
     """
 
     ADDED_ARGUMENTS: Mapping[str, Any] = {"scale_floor": 0.1}
-    """Arguments that came later, with the values at which all is as before them: older results keep their identity."""
+    """Arguments that came later, each with the value that changes nothing: older results keep their identity."""
 
     EXOGENOUS_FUTR = True
     EXOGENOUS_HIST = True
@@ -48,12 +48,8 @@ class VariationalModel(GatherWindows):
     best_value: Tensor
     path_correlation: Tensor
 
-    def _finish_init(
-        self, scaler_type: str, scale_floor: float, patience_checks: int, weight_decay: float, local_weight: float
-    ) -> None:
+    def _finish_init(self, patience_checks: int, weight_decay: float, local_weight: float) -> None:
         """Called at the end of a subclass's `__init__`, once the network stands."""
-        if scaler_type == "window":
-            self.scaler = FlooredNorm(scale_floor)
         self.patience_checks, self.weight_decay, self.local_weight = patience_checks, weight_decay, local_weight
         self.register_buffer("best_value", torch.tensor(math.inf))
         self.register_buffer("path_correlation", torch.zeros(()))

@@ -6,6 +6,7 @@ import torch
 from neuralforecast.losses.pytorch import MSE
 from torch import Tensor, nn
 
+from .._compat import FlooredNorm
 from .._loss_arguments import RawMixture
 from ..losses import LatentMixture
 from ..neurons import Noise
@@ -216,7 +217,9 @@ class EVE(VariationalModel):
         self.controllers = build_controllers(arguments, choices.control)
         for controller, layer in zip(self._controllers(), self.layers, strict=True):
             controller.attach(layer)
-        self._finish_init(scaler_type, scale_floor, patience_checks, weight_decay, local_weight)
+        if scaler_type == "window":
+            self.scaler = FlooredNorm(scale_floor)
+        self._finish_init(patience_checks, weight_decay, local_weight)
 
     def forward(self, windows_batch: dict[str, Tensor | None]) -> Tensor | RawMixture:
         """Raw forecast parameters of one batch of windows, [B, h, outputs].
