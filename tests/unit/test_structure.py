@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "losses": {"neurons", "_compat"},
     "models": {"neurons", "_compat", "control", "losses"},
     "diagnostics": {"neurons", "_compat", "control", "losses", "models"},
-    "search": {"neurons", "_compat", "control", "losses", "models", "diagnostics"},
+    # the command's part of a search reads datasets and writes reports as a benchmark does
+    "search": {"neurons", "_compat", "control", "losses", "models", "diagnostics", "evaluation", "frames", "_version"},
     "evaluation": {"neurons", "_compat", "control", "losses", "models", "frames", "_version"},
 }
 PARTS = {

@@ -12,7 +12,7 @@ from .registry import (
     trainer_argument_names,
 )
 from .scaler import FlooredNorm, typical_deviation
-from .windows import GatherWindows, IndexedDataset, window_batches, window_spec
+from .windows import GatherWindows, IndexedDataset, count_windows, window_batches, window_spec
 
 __all__ = [
     "FlooredNorm",
@@ -25,6 +25,7 @@ __all__ = [
     "base_argument_names",
     "check_encodable",
     "check_frames_for",
+    "count_windows",
     "describe_arguments",
     "evaluation_layout",
     "on_gathered_windows",

@@ -225,6 +225,11 @@ def window_batches(
         yield {"series": where[0], **_forward_inputs(model, dataset, temporal, static)}
 
 
+def count_windows(model: BaseModel, dataset: TimeSeriesDataset, step: str) -> int:
+    """How many windows `window_batches` yields for "val" or "predict" where no indices are given."""
+    return len(_evaluation_windows(model, window_source(dataset).panel, step, model.step_size if step == "val" else 1))
+
+
 def _evaluation_windows(
     model: BaseModel,
     panel: Panel,

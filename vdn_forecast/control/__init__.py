@@ -2,13 +2,17 @@
 
 from .batchnorm import MeanBatchNorm, reestimate
 from .controller import UnitController
+from .measures import ALIVE_INFO, UnitMeasures, UnitSums
 from .settings import CONTROLS, EMA_AFTER_RESCALE, ControlSettings
 
 __all__ = [
+    "ALIVE_INFO",
     "CONTROLS",
     "EMA_AFTER_RESCALE",
     "ControlSettings",
     "MeanBatchNorm",
     "UnitController",
+    "UnitMeasures",
+    "UnitSums",
     "reestimate",
 ]

@@ -1,6 +1,7 @@
 """One layer of variational distributional neurons (arXiv 2602.18250)."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,7 @@ class VariationalLayer(nn.Module):
     Attributes:
         mu: Linear(D, N k); the rows of unit i are i k .. i k + k - 1.
         mu_transform: called as `mu_transform(mu, weights)` on the means; batch norm of means is put here.
+        z_transform: called on the latents [B, S, N, k] before they are pooled; diagnostics replace units here.
 
     Raises:
         ValueError: a bad argument, by name.
@@ -85,6 +87,7 @@ class VariationalLayer(nn.Module):
         self.pool_weight = {"mean": 1 / latent_dim, "sum": 1.0, "sum_sqrtk": latent_dim**-0.5}[pool]
         self.mu = nn.Linear(in_features, n_units * latent_dim)
         self.mu_transform: nn.Module | None = None
+        self.z_transform: Callable[[Tensor], Tensor] | None = None
 
         self.sigma_net: nn.Linear | None = None
         self.log_sigma: nn.Parameter | None = None
@@ -151,6 +154,8 @@ class VariationalLayer(nn.Module):
             # an amortised scale without samples, [B, N, k], needs the sample axis that `centre` has
             spread = log_sigma.unsqueeze(1) if log_sigma.ndim == 3 else log_sigma
             z = centre + spread.exp() * eps  # [B, S, N, k]
+        if self.z_transform is not None:
+            z = self.z_transform(z)
         kl = local_elbo = None
         if log_sigma is not None:
             assert self.prior is not None

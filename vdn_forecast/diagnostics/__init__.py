@@ -1,0 +1,6 @@
+"""What a fitted model's units do on data: measures, tidy frames."""
+
+from .measures import UnitSummary, ValidationMeasures, measure_validation, unit_frame
+from .use import group_use
+
+__all__ = ["UnitSummary", "ValidationMeasures", "group_use", "measure_validation", "unit_frame"]

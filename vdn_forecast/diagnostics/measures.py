@@ -1,0 +1,196 @@
+"""One pass over validation windows: crps19 and every unit's measures, against the nominal band."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from neuralforecast.tsdataset import TimeSeriesDataset
+from torch import Tensor
+
+from .._compat import count_windows, window_batches
+from ..control import UnitController, UnitMeasures, UnitSums
+from ..losses import LatentMixture
+from ..mixture import LEVELS_19, crps_from_quantiles, mixture_quantiles
+from ..models import VariationalModel
+from ..models.checks import without_gaps
+from ..neurons import UnitState, VariationalLayer, out_of_band
+
+WINDOWS_PER_BATCH = 256
+
+
+@dataclass(frozen=True)
+class UnitSummary:
+    """Shares of all units of a model, over all of its layers.
+
+    Attributes:
+        too_low, too_high: energy below or above the nominal band.
+        alive: info above .005 nats.
+        alive_paper: KL and energy above 1e-4.
+        units: how many there are.
+        windows: how many windows they were measured on.
+    """
+
+    too_low: float
+    too_high: float
+    alive: float
+    alive_paper: float
+    units: int
+    windows: int
+
+    @property
+    def out(self) -> float:
+        """Share of units outside of their nominal band."""
+        return self.too_low + self.too_high
+
+
+@dataclass(frozen=True, eq=False)
+class ValidationMeasures:
+    """What one pass over validation windows found.
+
+    Attributes:
+        crps19: mean over .05, .10 ... .95 of twice the pinball loss, in the unit of y, over every observed step of
+            the windows; None where the model's loss is not a `LatentMixture`, or it was not asked for.
+        layers: the units' measures, layer by layer.
+        summary: shares over all layers.
+    """
+
+    crps19: float | None
+    layers: tuple[UnitMeasures, ...]
+    summary: UnitSummary
+
+
+def measure_validation(
+    model: VariationalModel, dataset: Any, max_windows: int | None = None, *, crps: bool = True
+) -> ValidationMeasures:
+    """Score a fitted model and measure its units on the validation windows of its last fit.
+
+    Forecasts are the model's own: noise from the fixed bank, so a second call gives the same figures.
+
+    Args:
+        model: fitted with a `val_size`.
+        dataset: NeuralForecast's `TimeSeriesDataset` that it was fitted on.
+        max_windows: at most so many, evenly spaced over series and time; None for the model's `valid_windows`.
+        crps: whether crps19 is wanted; without it a pass is cheaper.
+
+    Raises:
+        TypeError: a dataset that is not in memory.
+        ValueError: a model fitted without validation.
+    """
+    check_measurable(model, dataset)
+    sums = [UnitSums(layer.n_units, layer.latent_dim) for layer in model.layers]
+    wanted = crps and isinstance(model.loss, LatentMixture)
+    with _observed(model.layers, sums), evaluating(model):
+        value = _crps19(model, dataset, validation_indices(model, dataset, max_windows), wanted)
+    layers = tuple(each.measures() for each in sums)
+    return ValidationMeasures(value if wanted else None, layers, summarise(model, layers))
+
+
+def summarise(model: VariationalModel, layers: tuple[UnitMeasures, ...]) -> UnitSummary:
+    """Shares over the units of all layers, against each layer's nominal band."""
+    low, high, alive, paper, units = 0.0, 0.0, 0.0, 0.0, 0
+    for measures, controller in zip(layers, controllers(model), strict=True):
+        n = len(measures.energy)
+        below, above = out_of_band(measures.energy.float(), (controller.band.lower.cpu(), controller.band.upper.cpu()))
+        low, high = low + n * float(below), high + n * float(above)
+        alive, paper = alive + float(measures.alive.sum()), paper + float(measures.alive_paper.sum())
+        units += n
+    return UnitSummary(low / units, high / units, alive / units, paper / units, units, layers[0].windows)
+
+
+def unit_frame(model: VariationalModel, layers: tuple[UnitMeasures, ...]) -> pd.DataFrame:
+    """One row per unit: layer, unit, its measures, nominal band and where in it the energy lies."""
+    parts = []
+    for number, (measures, controller) in enumerate(zip(layers, controllers(model), strict=True)):
+        energy = measures.energy.numpy()
+        lower, upper = (bound.cpu().numpy() for bound in (controller.band.lower, controller.band.upper))
+        parts.append(
+            pd.DataFrame(
+                {
+                    "layer": number,
+                    "unit": np.arange(len(energy)),
+                    **{name: getattr(measures, name).numpy() for name in ("energy", "signal", "kl", "info", "sigma")},
+                    "target": controller.band.targets.cpu().numpy(),
+                    "lower": lower,
+                    "upper": upper,
+                    "place": np.where(energy < lower, "below", np.where(energy > upper, "above", "inside")),
+                    "alive": measures.alive.numpy(),
+                }
+            )
+        )
+    return pd.concat(parts, ignore_index=True)
+
+
+def controllers(model: VariationalModel) -> list[UnitController]:
+    """The controllers of a model's layers, first to last."""
+    return [each for each in model.controllers if isinstance(each, UnitController)]
+
+
+def check_measurable(model: VariationalModel, dataset: Any) -> None:
+    """Refuse what has no validation windows in memory; errors as of `measure_validation`."""
+    if type(dataset) is not TimeSeriesDataset:
+        raise TypeError(f"dataset is a {type(dataset).__name__}; measures need an in-memory TimeSeriesDataset")
+    if not model.val_size:
+        raise ValueError("the model was fitted without validation; give val_size to its fit")
+
+
+def validation_indices(model: VariationalModel, dataset: TimeSeriesDataset, max_windows: int | None) -> Tensor:
+    """Which validation windows are looked at: all, or so many of them evenly spaced over series and time."""
+    n = count_windows(model, dataset, "val")
+    limit = model.valid_windows if max_windows is None else max_windows
+    if limit is None or n <= limit:
+        return torch.arange(n)
+    return torch.linspace(0, n - 1, limit, dtype=torch.float64).round().long()
+
+
+@contextmanager
+def evaluating(model: VariationalModel) -> Iterator[None]:
+    """Eval mode, no gradients; the mode comes back after."""
+    mode = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(mode)
+
+
+def _crps19(model: VariationalModel, dataset: TimeSeriesDataset, indices: Tensor, wanted: bool) -> float:
+    """crps19 over the windows; without `wanted` they only pass through the network."""
+    total, count = 0.0, 0.0
+    batches = window_batches(model, without_gaps(dataset), "val", WINDOWS_PER_BATCH, indices)
+    for batch in batches:
+        raw = model(batch["windows_batch"])
+        if not wanted:
+            continue
+        loss = model.loss
+        assert isinstance(loss, LatentMixture)
+        loc, scale = loss.scale_decouple(loss.domain_map(raw), loc=batch["loc"], scale=batch["scale"])[:2]
+        quantiles = mixture_quantiles(loc.squeeze(2), scale.squeeze(2), LEVELS_19, loss.df)  # [W, h, 19]
+        y, mask = batch["y"].squeeze(-1), batch["mask"].squeeze(-1)
+        observed = mask > 0
+        values = crps_from_quantiles(torch.where(observed, y, 0.0), quantiles, LEVELS_19)
+        total += float(torch.where(observed, values, 0.0).double().sum())
+        count += float(observed.sum())
+    return total / count if count else float("nan")
+
+
+@contextmanager
+def _observed(layers: list[VariationalLayer], sums: list[UnitSums]) -> Iterator[None]:
+    """Let every forward pass of the layers add to their sums."""
+
+    def hook_of(target: UnitSums) -> Any:
+        def hook(_module: Any, _arguments: Any, state: UnitState) -> None:
+            target.update(state)
+
+        return hook
+
+    handles = [layer.register_forward_hook(hook_of(each)) for layer, each in zip(layers, sums, strict=True)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
