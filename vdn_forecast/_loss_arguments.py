@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.nn import functional as F
 
 OBJECTIVES = ("elbo", "mixture", "crps")
 EVAL_OBJECTIVES = ("crps", "mixture", "mse")
@@ -15,7 +16,7 @@ BASES = ("normal", "studentt")
 
 
 class RawMixture(NamedTuple):
-    """Mixture parameters as a network's head lays them out, for training: no copy into NeuralForecast's layout.
+    """Mixture parameters as a network's head lays them out: no copy into NeuralForecast's layout.
 
     Attributes:
         raw: [B, S, 2, M, h], locations and raw scales of every sample.
@@ -33,6 +34,16 @@ class RawMixture(NamedTuple):
         if self.shift is not None and self.scale is not None:
             y = (y - self.shift) / self.scale
         return y.squeeze(-1)
+
+    def components(self, scale_floor: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Locations and scales in the unit of y, [B, C, h] each with C = S M; `scale_floor` as in `LatentMixture`."""
+        loc = self.raw[:, :, 0].flatten(1, 2)  # [B, C, h], a copy
+        scale = F.softplus(self.raw[:, :, 1].flatten(1, 2)).add_(scale_floor)
+        if self.base is not None:
+            loc = loc.add_(self.base.unsqueeze(1))
+        if self.shift is not None and self.scale is not None:
+            loc, scale = loc.mul_(self.scale).add_(self.shift), scale.mul_(self.scale)
+        return loc, scale
 
 
 class MixtureArgs(tuple):

@@ -24,7 +24,7 @@ import pandas as pd
 import torch
 from neuralforecast import NeuralForecast
 from tqdm import tqdm
-from utilsforecast.losses import mqloss, mse
+from utilsforecast.losses import mae, mqloss, mse
 
 import vdn_forecast
 from vdn_forecast import LatentMixture
@@ -40,6 +40,7 @@ from vdn_forecast.evaluation.scores import ScoreSums
 from vdn_forecast.mixture import LEVELS_19
 
 DATASET, H = "ETTh1", 96
+MEASURES = ("mse", "mae", "mae_mean", "crps19", "coverage80", "width80", "coverage90", "width90")  # of both ways
 
 
 def train(name: str, folder: Path, steps: int) -> None:
@@ -69,14 +70,21 @@ def cross_validated(forecaster: NeuralForecast) -> dict[str, float]:
     columns = [name for name in forecasts if name.startswith((f"{label}-", f"{label}_"))]
     columns = list(forecasts[columns].mean().sort_values().index)  # from the lowest level to the highest
     if not columns:
-        return {"mse": float(mse(forecasts, models=[label])[label].mean())}
+        return {name: float(of(forecasts, models=[label])[label].mean()) for name, of in (("mse", mse), ("mae", mae))}
     if label not in forecasts:  # of quantiles alone: their mean, as the runners take it
         forecasts[label] = forecasts[columns].mean(axis=1)
     pinball = mqloss(forecasts, models={label: columns}, quantiles=np.array(LEVELS_19))
-    return {
+    found = {
         "mse": float(mse(forecasts, models=[label])[label].mean()),
+        "mae_mean": float(mae(forecasts, models=[label])[label].mean()),
+        "mae": float(mae(forecasts, models=[columns[9]])[columns[9]].mean()),
         "crps19": 2 * float(pinball[label].mean()),
     }
+    for level, low, high in ((80, columns[1], columns[17]), (90, columns[0], columns[18])):
+        covered = forecasts["y"].between(forecasts[low], forecasts[high])
+        found[f"coverage{level}"] = float(covered.mean())
+        found[f"width{level}"] = float((forecasts[high] - forecasts[low]).mean())
+    return found
 
 
 def streamed(forecaster: NeuralForecast) -> dict[str, float]:
@@ -89,7 +97,7 @@ def streamed(forecaster: NeuralForecast) -> dict[str, float]:
     for block in blocks(forecaster.models[0], scaled, 1, protocol.input_size, H, first, first + n_test, None):
         sums.update(block)
     summary = sums.summary()
-    return {name: summary[name] for name in ("mse", "crps19") if name in summary}
+    return {name: summary[name] for name in MEASURES if name in summary}
 
 
 def child(side: str, folder: str, threads: int) -> None:
@@ -161,7 +169,7 @@ def compared(usual: list[dict[str, float]], ours: list[dict[str, float]]) -> dic
         ),
         "mse": ours[0]["mse"],
         "crps19": ours[0].get("crps19", float("nan")),
-        "difference": max(abs(a[name] - b[name]) for a, b in pairs for name in ("mse", "crps19") if name in a),
+        "difference": max(abs(a[name] - b[name]) for a, b in pairs for name in MEASURES if name in a),
     }
 
 

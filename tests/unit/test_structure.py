@@ -35,6 +35,8 @@ PARTS = {
     "_loss_arguments": "losses",
     "_quantile_search": "losses",
     "_mixture_likelihood": "losses",
+    "_mixture_table": "losses",
+    "mixture_scores": "losses",
 }
 ON_TOP = {"__init__", "cli"}  # may import everything
 PLAIN_TORCH = {"neurons", "control"}

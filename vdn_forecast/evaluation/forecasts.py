@@ -13,8 +13,10 @@ from torch import Tensor
 
 from .. import mixture
 from .._compat import window_batches
+from .._loss_arguments import RawMixture
 from ..losses import LatentMixture
 from ..mixture import LEVELS_19
+from ..mixture_scores import mixture_scores
 from ..models import VariationalModel
 from .data import PanelData
 from .naive import NaiveModel
@@ -180,18 +182,28 @@ def _block_of_outputs(
 def _mixture_block(
     model: VariationalModel, dataset: TimeSeriesDataset, test_size: int, stride: int, series: Tensor
 ) -> ForecastBlock:
-    """EVE's mixtures, exactly: no table of forecasts, no sampling."""
+    """EVE's mixtures from their parameters: no table of forecasts, no sampling."""
 
     def read(output: Any, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        loc, scale = model.loss.scale_decouple(output=output, loc=batch["loc"], scale=batch["scale"])
-        return batch["y"].squeeze(-1), loc.squeeze(2), scale.squeeze(2)
+        found = model.loss.scale_decouple(output=output, loc=batch["loc"], scale=batch["scale"])
+        if isinstance(found, RawMixture):
+            loc, scale = found.components(model.loss.scale_floor)  # [W, C, h]
+        else:
+            loc, scale = (part.squeeze(2).transpose(1, 2).contiguous() for part in found)
+        return batch["y"].squeeze(-1), loc, scale
 
-    y, loc, scale = _outputs(model, dataset, test_size, stride, read)
     df = model.loss.df
-    quantiles = mixture.mixture_quantiles(loc, scale, LEVELS_19, df)
-    crps = mixture.mixture_crps(y, loc, scale) if df is None else None
-    nll = -mixture.mixture_log_prob(y, loc, scale, df)
-    return ForecastBlock(series, y, mixture.mixture_mean(loc), quantiles, crps, nll, mixture=(loc, scale))
+    model.hands_raw = df is None
+    try:
+        y, loc, scale = _outputs(model, dataset, test_size, stride, read)
+    finally:
+        model.hands_raw = False
+    last = loc.transpose(1, 2), scale.transpose(1, 2)  # [W, h, C]
+    if df is None:
+        found = mixture_scores(y, loc, scale)
+        return ForecastBlock(series, y, loc.mean(1), found.quantiles, found.crps, found.nll, mixture=last)
+    quantiles, nll = mixture.mixture_quantiles(*last, LEVELS_19, df), -mixture.mixture_log_prob(y, *last, df)
+    return ForecastBlock(series, y, loc.mean(1), quantiles, None, nll, mixture=last)
 
 
 def predicted_block(

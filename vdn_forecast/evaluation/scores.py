@@ -91,10 +91,10 @@ class ScoreSums:
         Raises:
             ValueError: a forecast that is not finite.
         """
-        if not bool(torch.isfinite(block.mean).all()):
+        error = block.y - block.mean
+        if not bool(torch.isfinite(error.sum(dtype=torch.float64))):
             raise ValueError("the model returned a forecast that is not finite")
         self.count += torch.bincount(block.series, minlength=self.n_series)
-        error = block.y - block.mean
         found = {"mse": error.square(), "mae_mean": error.abs()}
         if block.quantiles is not None:
             found |= self._of_quantiles(block)
@@ -108,11 +108,12 @@ class ScoreSums:
     def _of_quantiles(self, block: ForecastBlock) -> dict[str, Tensor]:
         quantiles = block.quantiles
         assert quantiles is not None
-        if not bool(torch.isfinite(quantiles).all()):
-            raise ValueError("the model returned a quantile that is not finite")
         difference = block.y.unsqueeze(-1) - quantiles  # [W, h, 19]
         pinball = torch.maximum(LEVELS * difference, (LEVELS - 1) * difference)
-        self.pinball += pinball.double().sum((0, 1))
+        by_level = pinball.sum((0, 1), dtype=torch.float64)
+        if not bool(torch.isfinite(by_level).all()):
+            raise ValueError("the model returned a quantile that is not finite")
+        self.pinball += by_level
         found = {"crps19": 2 * pinball.mean(-1), "mae": difference[..., _MEDIAN].abs()}
         for level in (80, 90):
             low, median, high = block.interval(level)

@@ -89,6 +89,8 @@ class EVE(VariationalModel):
         TypeError: an unknown keyword.
     """
 
+    hands_raw = False
+
     def __init__(
         self,
         h: int,
@@ -226,7 +228,8 @@ class EVE(VariationalModel):
 
         With a `LatentMixture`, the first half of the last axis are locations, the second raw scales, each ordered
         by latent sample, then component. Noise is fresh within `training_step` and the fixed bank elsewhere.
-        A training step whose loss can take it gets the same numbers as a `RawMixture`, not yet rearranged.
+        A training step whose loss can take it gets the same numbers as a `RawMixture`, not yet rearranged; so does
+        whoever sets `hands_raw`.
         """
         y, mask = windows_batch["insample_y"], windows_batch["insample_mask"]
         assert y is not None
@@ -246,7 +249,7 @@ class EVE(VariationalModel):
         if self.is_mixture:
             assert isinstance(self.loss, LatentMixture)
             split = raw.unflatten(2, (2, -1))  # [B, S, 2, M, h]
-            if self._sampling and self.loss.takes_raw:
+            if self.hands_raw or (self._sampling and self.loss.takes_raw):
                 return RawMixture(split, base)
             outputs = split.permute(0, 4, 2, 1, 3).flatten(2)  # [B, h, 2 S M]
             first, last = 0, outputs.shape[-1] // 2

@@ -1,0 +1,147 @@
+"""Fast scores of Normal mixtures: densities on one fixed grid give the CDF, its inverse and E|X - X'| together.
+
+The rows are standardised, so that one grid serves all; the exponents of all densities are then a matrix product with
+the grid's (x^2, x, 1). The nodes are x = sinh(t) at equal steps of t: dense in the middle, wide in the tails. Sums over
+them are the trapezoid rule, which converges geometrically for such integrands (Trefethen and Weideman 2014); the CDF is
+its running form, of sixth order. A forecast whose components are too narrow for the grid, or reach beyond it, is left
+to the exact search. A quantile has its probability to 2e-3, usually to 1e-4; a pinball loss is flat at its quantile, so
+that mean scores agree to 3e-5 of the standard deviation (tested).
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+_NODES, _REACH = 33, 8.0  # the outermost nodes, in standard deviations
+_COARSE = 0.3  # limit of the mean over components of (the grid's step where it lies / its scale)^6
+_MASS_ERROR = 1e-4  # what the grid may miss of a probability of 1
+_SHIFT = 30.0  # density terms are kept times exp(30), at least 1
+_NEWTON = 2
+_CELLS = 192  # forecasts per piece: 33 x 16 x 192 densities stay in the second-level cache
+_RUNNING = (11.0, -93.0, 802.0, 802.0, -93.0, 11.0)  # integral over the middle of six points, x 1440
+
+
+class _Grid(NamedTuple):
+    """Nodes [K], their weights [K], powers [K, 3] and the matrix [K, K] from densities to the CDF."""
+
+    x: Tensor
+    weight: Tensor
+    powers: Tensor
+    running: Tensor
+    step: float
+
+
+@cache
+def _grid(device: torch.device, dtype: torch.dtype) -> _Grid:
+    t = torch.linspace(-math.asinh(_REACH), math.asinh(_REACH), _NODES, dtype=torch.float64)
+    step = float(t[1] - t[0])
+    x, weight = t.sinh(), t.cosh() * step
+    parts = torch.zeros(_NODES - 1, _NODES + 4, dtype=torch.float64)
+    for k in range(_NODES - 1):
+        parts[k, k : k + 6] = torch.tensor(_RUNNING, dtype=torch.float64) / 1440
+    running = torch.zeros(_NODES, _NODES, dtype=torch.float64)
+    running[1:] = parts[:, 2:-2].cumsum(0)  # densities vanish beyond the ends
+    powers = torch.stack([-x.square() / 2, x, torch.ones_like(x)], dim=1)
+    x, weight, powers, running = (part.to(device, dtype) for part in (x, weight, powers, running * weight))
+    return _Grid(x, weight, powers, running, step)
+
+
+class MixtureTable(NamedTuple):
+    """What the grid says of n mixtures, in units of each one's standard deviation.
+
+    Attributes:
+        density: [K, n].
+        cdf: [K, n].
+        spread: E|X - X'| / 2, [n].
+        centre, std: mean and standard deviation, [n], in the unit of y.
+        resolved: [n] bool, False where the grid does not do.
+    """
+
+    density: Tensor
+    cdf: Tensor
+    spread: Tensor
+    centre: Tensor
+    std: Tensor
+    resolved: Tensor
+
+
+def mixture_table(loc: Tensor, scale: Tensor) -> MixtureTable:
+    """Tabulate equal-weight Normal mixtures.
+
+    Args:
+        loc, scale: [B, C, h] with the components in the middle: n = B h mixtures.
+    """
+    b, c, h = loc.shape
+    grid = _grid(loc.device, loc.dtype)
+    centre = loc.mean(1, keepdim=True)
+    loc = loc - centre
+    std = torch.addcmul(loc.square(), scale, scale).mean(1, keepdim=True).sqrt_()  # [B, 1, h]
+    loc, inverse = loc.div_(std), std / scale
+    exponent = loc.new_empty(3, b, c, h)  # the factors of x^2, x and 1
+    squares, linear, constant = exponent
+    torch.mul(inverse, inverse, out=squares)
+    torch.mul(squares, loc, out=linear)
+    # (step / scale)^2, where the grid's step at a component is step * sqrt(1 + loc^2); the error goes with its cube
+    coarse = torch.addcmul(squares, linear, loc).mul_(grid.step**2)
+    coarse = (coarse.square() * coarse).mean(1)  # [B, h]
+    torch.log(inverse, out=constant).addcmul_(linear, loc, value=-0.5)
+    constant.add_(_SHIFT - math.log(math.sqrt(2 * math.pi) * c))
+    density = loc.new_empty(_NODES, b, h)
+    rows = max(1, _CELLS // h)
+    for start in range(0, b, rows):
+        piece = exponent[:, start : start + rows].reshape(3, -1)
+        # denormal numbers are slow, hence the bound
+        terms = torch.mm(grid.powers, piece).relu_().exp_().view(_NODES, -1, c, h)
+        torch.sum(terms, 2, out=density[:, start : start + rows])
+    density = density.view(_NODES, -1).mul_(math.exp(-_SHIFT))
+    cdf = grid.running @ density
+    resolved = (coarse.view(-1) < _COARSE) & ((cdf[-1] - 1).abs() < _MASS_ERROR)
+    cdf.nan_to_num_(0.0).clamp_(0, 1)
+    spread = grid.weight @ torch.addcmul(cdf, cdf, cdf, value=-1)
+    return MixtureTable(density, cdf, spread, centre.view(-1), std.view(-1), resolved)
+
+
+def twentieths(table: MixtureTable) -> Tensor:
+    """Quantiles at .05, .10, ..., .95 by monotone cubic interpolation, [19, n], in the unit of y.
+
+    Exactly where the table is `resolved`; elsewhere they mean nothing.
+    """
+    density, cdf = table.density, table.cdf
+    grid = _grid(cdf.device, cdf.dtype)
+    level = torch.arange(1, 20, device=cdf.device, dtype=cdf.dtype).unsqueeze(1) / 20
+    # how many nodes lie below each level: the CDF in twentieths, counted
+    bins = (cdf * 20).long()
+    below = torch.zeros(21, cdf.shape[1], dtype=torch.long, device=cdf.device)
+    below.scatter_add_(0, bins, torch.ones((), dtype=torch.long, device=cdf.device).expand_as(bins))
+    right = below[:19].cumsum(0).clamp_(1, _NODES - 1)  # [19, n]
+    left = right - 1
+    start = cdf.gather(0, left)
+    rise = (cdf.gather(0, right).sub_(start)).clamp_(min=1e-9)
+    x = grid.x.index_select(0, left.view(-1)).view_as(start)
+    width = grid.x.index_select(0, right.view(-1)).view_as(start).sub_(x)
+    share = (level - start).div_(rise).clamp_(0, 1)
+    # between two nodes the CDF is the cubic of its values and slopes there: first u + second u^2 + third u^3
+    first = density.gather(0, left).mul_(width).div_(rise)
+    last = density.gather(0, right).mul_(width).div_(rise)
+    third = (first + last).sub_(2)
+    second = last.neg_().add_(3).sub_(first, alpha=2)
+    u = share
+    for _ in range(_NEWTON):
+        value = torch.addcmul(second, third, u).mul_(u).add_(first).mul_(u).sub_(share)
+        slope = torch.addcmul(second, third, u, value=1.5).mul_(u).mul_(2).add_(first).clamp_(min=0.1)
+        u = (u - value.div_(slope)).clamp_(0, 1)
+    return u.mul_(width).add_(x).mul_(table.std).add_(table.centre)
+
+
+def at_outcome(y: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """E|X - y| in closed form and the density at y; y [B, h], loc, scale [B, C, h] -> [B, h] each."""
+    z = (y.unsqueeze(1) - loc).div_(scale)
+    kernel = z.square().mul_(-0.5).exp_()
+    density = (kernel / scale).mean(1).mul_(1 / math.sqrt(2 * math.pi))
+    kernel.mul_(math.sqrt(2 / math.pi))
+    return torch.erf(z * math.sqrt(0.5)).mul_(z).add_(kernel).mul_(scale).mean(1), density
