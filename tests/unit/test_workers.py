@@ -52,6 +52,20 @@ def test_workers_give_the_rows_and_failures_of_one_process(tmp_path: Path, more:
     assert kinds(there) == kinds(here) == [("broken", 6, "error")] * 2 + [("broken", 12, "error")] * 2
 
 
+def test_a_cluster_that_runs_already_is_joined_by_its_address(tmp_path: Path) -> None:
+    cluster_utils = pytest.importorskip("ray.cluster_utils")
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        chosen = suite(DLINEAR, NAIVE, seeds=(1,))
+        expected = figures(Runner(chosen, tmp_path / "here", None, "test").run())
+        execution = Execution(workers=1, executor="ray", address=cluster.address)
+        there = Runner(chosen, tmp_path / "there", None, "test", execution)
+        pd.testing.assert_frame_equal(figures(there.run()), expected, check_exact=True)
+        assert len(cluster.list_all_nodes()) == 1  # it was joined, and it goes on
+    finally:
+        cluster.shutdown()
+
+
 @pytest.mark.parametrize("more", [{"workers": 1}, {"workers": 1, "executor": "ray"}], ids=["processes", "ray"])
 def test_a_worker_out_of_time_is_killed_and_the_others_go_on(tmp_path: Path, more: dict[str, Any]) -> None:
     if "executor" in more:
