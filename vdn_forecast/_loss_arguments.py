@@ -89,6 +89,14 @@ def positive_int(name: str, value: Any) -> int:
     return value
 
 
+def finite(name: str, value: Any, positive: bool = False) -> float:
+    """`value` as a float if it is a finite number, not negative (or positive), else ValueError."""
+    number = not isinstance(value, bool) and isinstance(value, (int, float)) and math.isfinite(value)
+    if not number or value < 0 or (positive and value == 0):
+        raise ValueError(f"{name} must be a {'positive' if positive else 'non-negative'} finite number, got {value!r}.")
+    return float(value)
+
+
 def flag(name: str, value: Any) -> bool:
     """`value` if it is a bool, else ValueError."""
     if not isinstance(value, bool):

@@ -94,3 +94,10 @@ def raw_mixture_nll(y: Tensor, raw: Tensor, scale_floor: float) -> Tensor:
         y, raw = y.float(), raw.float()
     nll: Tensor = _RawMixtureNLL.apply(y, raw, scale_floor)
     return nll
+
+
+def with_background(nll: Tensor, background: float) -> Tensor:
+    """−log(p + background) from nll = −log p, any shape: no observation costs more than −log(background)."""
+    if background == 0:
+        return nll
+    return -torch.logaddexp(-nll, nll.new_tensor(math.log(background)))

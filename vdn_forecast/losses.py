@@ -17,12 +17,13 @@ from vdn_forecast._loss_arguments import (
     MixtureArgs,
     RawMixture,
     choice,
+    finite,
     flag,
     numbers_between,
     objective_weights_of,
     positive_int,
 )
-from vdn_forecast._mixture_likelihood import normal_mixture_nll, raw_mixture_nll
+from vdn_forecast._mixture_likelihood import normal_mixture_nll, raw_mixture_nll, with_background
 from vdn_forecast.mixture_scores import mixture_scores
 
 
@@ -59,6 +60,9 @@ class LatentMixture(GMM):
         quantiles: Default quantiles, instead of `level`.
         return_params: Append the parameters of all S·M components to the forecasts.
         scale_floor: Lower bound of a scale, as a share of the window's scale.
+        background: Added to every density in training, per unit of the standardised window: an improper uniform
+            component (Coretto and Hennig 2016) that bounds what one observation can cost by −log(background)
+            nats. 0: none. No effect on "crps" and on whole paths, nor outside of training.
 
     Raises:
         ValueError: For any argument outside of what is allowed.
@@ -80,6 +84,7 @@ class LatentMixture(GMM):
         quantiles: Sequence[float] | None = None,
         return_params: bool = False,
         scale_floor: float = 1e-3,
+        background: float = 0.0,
     ) -> None:
         total = positive_int("n_samples", n_samples) * positive_int("n_components", n_components)
         level = numbers_between("level", level, 100)
@@ -104,9 +109,8 @@ class LatentMixture(GMM):
         if flag("trajectory", trajectory) and set(self.objective_weights) == {"crps"}:
             raise ValueError("trajectory=True has no effect on objective 'crps', got no other objective.")
         self.trajectory = trajectory
-        if isinstance(scale_floor, bool) or not isinstance(scale_floor, (int, float)) or not 0 < scale_floor < math.inf:
-            raise ValueError(f"scale_floor must be a positive finite number, got {scale_floor!r}.")
-        self.scale_floor = float(scale_floor)
+        self.scale_floor = finite("scale_floor", scale_floor, positive=True)
+        self.background = finite("background", background)
         self._own_quantiles: list[float] = self.quantiles.tolist()
         self._own_output_names: list[str] = list(self.output_names)
 
@@ -246,8 +250,8 @@ class LatentMixture(GMM):
             target = torch.where(mask.squeeze(-1) != 0, target, 0.0)
         if args.base is not None:
             target = target - args.base
-        value = self.objective_weights["mixture"] * raw_mixture_nll(target, args.raw, self.scale_floor)
-        return weighted_average(value.unsqueeze(-1), weights=mask)
+        value = with_background(raw_mixture_nll(target, args.raw, self.scale_floor), self.background)
+        return self.objective_weights["mixture"] * weighted_average(value.unsqueeze(-1), weights=mask)
 
     def _objective(
         self, name: str, y: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, mask: torch.Tensor | None
@@ -256,7 +260,8 @@ class LatentMixture(GMM):
         if name == "crps":
             return weighted_average(mixture.mixture_crps(y, loc, scale), weights=mask)
         if name == "mixture" and self.df is None and not self.trajectory:
-            return weighted_average(normal_mixture_nll(y, loc, scale), weights=mask)
+            value = with_background(normal_mixture_nll(y, loc, scale), self.background)
+            return weighted_average(value, weights=mask)
         log_prob = mixture.log_prob_by_component(y, loc, scale, self.df)  # [B, h, 1, C]
         steps: torch.Tensor | float = 1.0
         if self.trajectory:
@@ -268,10 +273,11 @@ class LatentMixture(GMM):
         c = loc.shape[-1]
         if name == "elbo":
             by_sample = log_prob.unflatten(-1, (c // self.n_components, self.n_components))  # [.., S, M]
-            value = torch.logsumexp(by_sample, dim=-1).mean(-1) - math.log(self.n_components)
+            value = math.log(self.n_components) - torch.logsumexp(by_sample, dim=-1)  # [.., S]
         else:
-            value = torch.logsumexp(log_prob, dim=-1) - math.log(c)
-        return weighted_average(-value / steps, weights=mask)
+            value = math.log(c) - torch.logsumexp(log_prob, dim=-1, keepdim=True)
+        value = with_background(value, 0.0 if self.trajectory else self.background).mean(-1)
+        return weighted_average(value / steps, weights=mask)
 
     def _eval_values(self, y: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
         """`eval_objective` of every step, [B, h, 1]."""

@@ -9,6 +9,7 @@ import torch
 from neuralforecast.losses.pytorch import GMM
 
 from vdn_forecast import mixture
+from vdn_forecast._loss_arguments import RawMixture
 from vdn_forecast.losses import LatentMixture
 
 B, H = 5, 6
@@ -258,6 +259,7 @@ def test_quantiles_set_and_restored():
         ({"quantiles": [0.0, 0.5]}, "quantiles must be a list of numbers strictly between 0 and 1"),
         ({"return_params": 1}, "return_params must be True or False"),
         ({"scale_floor": 0.0}, "scale_floor must be a positive finite number"),
+        ({"background": -0.1}, "background must be a non-negative finite number, got -0.1"),
     ],
 )
 def test_bad_arguments_are_refused(kwargs, message):
@@ -274,3 +276,39 @@ def test_bad_shapes_are_refused():
         loss.scale_decouple(raw, torch.zeros(B, 1, 3), torch.ones(B, 1, 3))
     with pytest.raises(ValueError, match="return_params=True needs n_samples=3"):
         loss.sample(args_of(loss, torch.zeros(B, H, 16)))
+
+
+@pytest.mark.parametrize("objective", ["mixture", "elbo"])
+@pytest.mark.parametrize("base", ["normal", "studentt"])
+def test_background_bounds_the_cost_of_an_observation(objective, base):
+    background = 0.02
+    loss = make(objective=objective, base=base, background=background)
+    output, y, shift, scale = example(loss)
+    plain = make(objective=objective, base=base)
+    y[0, 0] += 1e4 * scale[0, 0]  # an outlier
+    by_step = torch.eye(B * H).view(-1, B, H, 1)
+    for mask in by_step:  # one observation at a time
+        value = loss(y, args_of(loss, output, shift, scale), mask)
+        unbounded = plain(y, args_of(plain, output, shift, scale), mask)
+        assert value <= -math.log(background) + 1e-5
+        assert value <= unbounded + 1e-5
+        if objective == "mixture":
+            torch.testing.assert_close(value, -torch.log(torch.exp(-unbounded) + background), rtol=1e-4, atol=1e-5)
+    (slope,) = torch.autograd.grad(loss(y, args_of(loss, output, shift, scale), by_step[0]), output)
+    assert slope.abs().max() < 1e-6  # nothing is learned from the outlier
+
+
+def test_background_is_for_training_only():
+    with_it, without = make(train=False, background=0.1), make(train=False)
+    output, y, shift, scale = example(with_it)
+    assert with_it(y, args_of(with_it, output, shift, scale)) == without(y, args_of(without, output, shift, scale))
+
+
+def test_background_in_the_hot_path_equals_the_usual_layout():
+    loss = make(objective="mixture", background=0.05)
+    raw = torch.randn(B, 3, 2, 2, H, requires_grad=True)
+    _, y, shift, scale = example(loss)
+    hot = loss(y, loss.scale_decouple(loss.domain_map(RawMixture(raw, None)), shift, scale))
+    usual = loss(y, args_of(loss, raw.permute(0, 4, 2, 1, 3).flatten(2), shift, scale))
+    torch.testing.assert_close(hot, usual)
+    torch.testing.assert_close(torch.autograd.grad(hot, raw)[0], torch.autograd.grad(usual, raw)[0])

@@ -33,7 +33,7 @@ class VariationalModel(GatherWindows):
         loss = (sum over the horizon of the objective + sum_i beta_i mean_B KL_i) / h + band penalty
     """
 
-    ADDED_ARGUMENTS: Mapping[str, Any] = {"scale_floor": 0.1}
+    ADDED_ARGUMENTS: Mapping[str, Any] = {"scale_floor": 0.1, "background": 0.0}
     """Arguments that came later, each with the value that changes nothing: older results keep their identity."""
 
     EXOGENOUS_FUTR = True

@@ -15,7 +15,7 @@ from .build import HOST_ARGUMENTS, Choices, build_controllers, build_network
 from .checks import check_arguments
 from .encoders import flatten_exogenous, last_observed
 from .network import add_to_channels
-from .outputs import build_loss, keeps_locations, resolve_scaler
+from .outputs import LOSS_ARGUMENTS, build_loss, keeps_locations, resolve_scaler
 from .presets import PAPER_HOMEO, PAPER_OFF, PAPER_PROJECTION, SMALL, TWIN
 
 
@@ -55,6 +55,7 @@ class EVE(VariationalModel):
         objective: of `LatentMixture`: "mixture", "elbo", "crps" or weights by name.
         eval_objective: what validation ranks: "crps", "mixture" or "mse".
         trajectory: whether the objective scores whole paths.
+        background: of `LatentMixture`: bounds what one observation can cost in training; 0 for no bound.
         n_latent_samples: S in training; None: the `LatentMixture`'s, else 2, for the twin 1. One with any other `loss`.
         n_predict_samples: S in prediction, from a fixed bank; None: 4, for the twin 1.
         kl_weight: beta' of (sum over h of the objective + beta' sum_i KL_i) / h; 1 with objective "elbo" is the ELBO.
@@ -130,6 +131,7 @@ class EVE(VariationalModel):
         objective: str | dict[str, float] = "mixture",
         eval_objective: str = "crps",
         trajectory: bool = False,
+        background: float = 0.0,
         n_latent_samples: int | None = None,
         n_predict_samples: int | None = None,
         kl_weight: float = 0.001,
@@ -193,16 +195,8 @@ class EVE(VariationalModel):
         }
         check_arguments(arguments, trainer_kwargs)
         choices = Choices.of(arguments)
-        loss = build_loss(
-            loss,
-            n_samples=choices.n_latent_samples,
-            n_components=choices.n_components,
-            base=base,
-            df=df,
-            objective=objective,
-            eval_objective=eval_objective,
-            trajectory=trajectory,
-        )
+        mixture = {name: arguments[name] for name in LOSS_ARGUMENTS} | {"n_components": choices.n_components}
+        loss = build_loss(loss, choices.n_latent_samples, **mixture)
         scaler_type = resolve_scaler(scaler_type, loss)
         super().__init__(
             loss=loss,

@@ -7,6 +7,8 @@ from torch import nn
 
 from ..losses import LatentMixture
 
+LOSS_ARGUMENTS = ("base", "df", "objective", "eval_objective", "trajectory", "background")  # of a LatentMixture
+
 
 def build_loss(loss: nn.Module | None, n_samples: int, **mixture: Any) -> nn.Module:
     """The user's loss, or the `LatentMixture` that fits the model.
@@ -27,6 +29,7 @@ def build_loss(loss: nn.Module | None, n_samples: int, **mixture: Any) -> nn.Mod
         "objective": loss.objective_weights,
         "eval_objective": loss.eval_objective,
         "trajectory": loss.trajectory,
+        "background": loss.background,
     }
     default = LatentMixture()
     for name, value in mixture.items():
