@@ -11,9 +11,10 @@ from ._compat import check_frames_for, register_models
 from ._version import __version__
 from .frames import check_frame
 from .losses import LatentMixture
-from .models import EVE, VariationalModel
+from .models import AREVE, ARVAE, EVE, VariationalModel
+from .sample_paths import sample_paths
 
-register_models({"eve": EVE})
+register_models({"eve": EVE, "areve": AREVE, "arvae": ARVAE})
 check_frames_for(lambda model: issubclass(getattr(model, "cls_model", type(model)), VariationalModel), check_frame)
 
 
@@ -31,4 +32,4 @@ def load(path: str | Path, **kwargs: Any) -> Any:
     return NeuralForecast.load(str(path), **kwargs)
 
 
-__all__ = ["EVE", "LatentMixture", "__version__", "check_frame", "load"]
+__all__ = ["AREVE", "ARVAE", "EVE", "LatentMixture", "__version__", "check_frame", "load", "sample_paths"]

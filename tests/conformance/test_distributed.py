@@ -4,6 +4,7 @@ Prediction with two devices does not work in NeuralForecast (its issue 1037).
 """
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -41,6 +42,6 @@ def test_both_processes_hold_one_state(folder, control):
         assert torch.equal(tensor, second[name]), name
         assert torch.equal(tensor, main[name]), name
     if control == "homeo":
-        assert first["controllers.0.log_kl_weight"].unique().numel() > 1  # the thermostat acted
+        assert first["controllers.0.log_kl_weight"].ne(math.log(1e-3)).any()  # the thermostat acted
     else:
         assert first["network.stack.layers.0.mu_transform.running_mean"].any()

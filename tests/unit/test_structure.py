@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "control": {"neurons"},
     "losses": {"neurons", "_compat"},
     "models": {"neurons", "_compat", "control", "losses"},
+    "sample_paths": {"neurons", "_compat", "control", "losses", "models"},
     "diagnostics": {"neurons", "_compat", "control", "losses", "models"},
     # the command's part of a search reads datasets and writes reports as a benchmark does
     "search": {"neurons", "_compat", "control", "losses", "models", "diagnostics", "evaluation", "frames", "_version"},

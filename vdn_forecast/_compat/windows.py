@@ -16,6 +16,7 @@ from neuralforecast.common._base_model import BaseModel
 from neuralforecast.tsdataset import TimeSeriesDataset
 from torch import Tensor
 
+from .earlier import earlier_in_unit, forward_argument, split_earlier, with_earlier
 from .gather import LazyWindows, Panel, PanelWindows, RepeatedRows, WindowSpec, evaluation_layout
 
 
@@ -87,6 +88,8 @@ class GatherWindows(BaseModel):
 
     _windows_source: WindowSource | None = None
     valid_windows: int | None = None
+    earlier_steps: int = 0  # training windows bring the window so many steps earlier along; 0 for none
+    _earlier: dict[str, Any] | None = None  # that window as `forward` takes one, of the last training batch
 
     @contextmanager
     def gather_windows(self, dataset: Any, dense: bool = False) -> Iterator[Any]:
@@ -150,17 +153,34 @@ class GatherWindows(BaseModel):
         index = source.training(cols.get_loc("available_mask"), window_spec(self))
         series, start = index.draw(series, self.windows_batch_size)
         windows = index.gather(series, start).unsqueeze(-1).to(device, dtype)  # [n, L + h, C, 1]
+        earlier = None
+        if self.earlier_steps:  # rows before a series' start are masked zeros
+            earlier = index.gather(series, start - self.earlier_steps).unsqueeze(-1).to(device, dtype)
         weight = None
         if "sample_weight" in cols:
             at = cols.get_loc("sample_weight")
             weight = windows[:, self.input_size :, at : at + 1].mean(dim=1)  # [n, 1, 1]
-            windows = windows[:, :, [i for i in range(len(cols)) if i != at]]
+            others = [i for i in range(len(cols)) if i != at]
+            windows, earlier = windows[:, :, others], None if earlier is None else earlier[:, :, others]
             cols = cols.delete(at)
+        if earlier is not None:
+            windows, cols = with_earlier(windows, earlier, cols)
         static = source.static
         if static is not None:
             static = static[series.to(static.device)].to(device, dtype)  # [n, S]
         everything = torch.arange(len(windows), device=device)
         return windows, static, batch.get("static_cols"), everything, weight, cols
+
+    def _parse_windows(self, batch: dict[str, Any], windows: dict[str, Any]) -> tuple[Any, ...]:
+        windows, temporal = split_earlier(windows)
+        self._earlier = None
+        if temporal is not None:
+            names = self._get_temporal_exogenous_cols(temporal_cols=windows["temporal_cols"])
+            moved = earlier_in_unit(temporal, windows["temporal_cols"], batch["y_idx"], names, self.scaler)
+            parts = super()._parse_windows(batch, {**windows, "temporal": moved})
+            self._earlier = forward_argument(parts)
+        parsed: tuple[Any, ...] = super()._parse_windows(batch, windows)
+        return parsed
 
 
 def window_batches(

@@ -1,5 +1,6 @@
 """Controllers that hold units' KL and energy where they should be: plain torch, state in buffers."""
 
+from .ar_share import ARShare
 from .batchnorm import MeanBatchNorm, reestimate
 from .controller import UnitController
 from .measures import ALIVE_INFO, UnitMeasures, UnitSums
@@ -9,6 +10,7 @@ __all__ = [
     "ALIVE_INFO",
     "CONTROLS",
     "EMA_AFTER_RESCALE",
+    "ARShare",
     "ControlSettings",
     "MeanBatchNorm",
     "UnitController",

@@ -81,6 +81,11 @@ class MeanBatchNorm(nn.Module):
             self.batches.add_(enough)
         return torch.where(enough, mean, old_mean), torch.where(enough, var, old_var)
 
+    @property
+    def estimating(self) -> bool:
+        """Whether an estimation of the running statistics is under way."""
+        return self._totals is not None
+
     def begin_estimation(self) -> None:
         """From now on every forward pass adds its windows to a fresh float64 estimate."""
         shape = (3, *self.running_mean.shape)

@@ -121,14 +121,16 @@ class UnitController(nn.Module):
         """
         s = self.settings
         kl_term = band_term = state.mu.new_zeros(())
-        if state.kl is not None and s.kl_weight > 0:
-            mean_kl = sum_windows(state.kl, weights) / count_windows(state, weights).clamp(min=1)  # [N]
+        mean_kl = state.mean_kl  # [N]
+        if mean_kl is None and state.kl is not None:
+            mean_kl = sum_windows(state.kl, weights) / count_windows(state, weights).clamp(min=1)
+        if mean_kl is not None and s.kl_weight > 0:
             kl_term = (self.kl_weights() * mean_kl).sum()
         strength = s.penalty_weight * ramp(self._clock.read(self.step), s.control_warmup, s.control_ramp)
         if strength > 0:
             lower, upper = self.bounds()
             high = s.band_weight_high * self._high_side_damping()
-            batch_energy = energy(state.mu, weights)
+            batch_energy = energy(state.mu, weights) if state.mean_energy is None else state.mean_energy
             penalty = band_penalty(batch_energy, lower, upper, s.band_penalty, 1.0, high)
             # without a window that counts an energy of 0 would be charged as too low
             band_term = strength * penalty * (count_windows(state, weights) > 0)

@@ -34,17 +34,22 @@ def sum_windows(values: Tensor, weights: Tensor | None) -> Tensor:
 def batch_sums(state: UnitState, weights: Tensor | None) -> tuple[Tensor, Tensor]:
     """Sums over windows of KL, energy and [KL > 1e-4], [3, N], and the number of windows, over all processes.
 
-    A deterministic layer has a KL of 0.
+    A deterministic layer has a KL of 0. A state that has only means over windows counts all of them or none of them
+    as alive.
     """
-    kl = state.kl if state.kl is not None else torch.zeros_like(state.activation[:, 0])  # [B, N]
     count = count_windows(state, weights)
-    sums = torch.stack(
-        [
-            sum_windows(kl, weights),
-            energy(state.mu, weights) * count,
-            sum_windows((kl > ALIVE_KL).to(kl.dtype), weights),
-        ]
-    )  # [3, N]
+    if state.mean_kl is not None and state.mean_energy is not None:
+        alive = (state.mean_kl > ALIVE_KL).to(state.mean_kl.dtype)  # for all windows alike
+        sums = torch.stack([state.mean_kl, state.mean_energy, alive]) * count
+    else:
+        kl = state.kl if state.kl is not None else torch.zeros_like(state.activation[:, 0])  # [B, N]
+        sums = torch.stack(
+            [
+                sum_windows(kl, weights),
+                energy(state.mu, weights) * count,
+                sum_windows((kl > ALIVE_KL).to(kl.dtype), weights),
+            ]
+        )  # [3, N]
     if is_distributed():
         packed = torch.cat([sums.flatten(), count.unsqueeze(0)])  # one message
         dist.all_reduce(packed)

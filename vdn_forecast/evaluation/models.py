@@ -10,7 +10,7 @@ from neuralforecast.losses import pytorch as losses
 
 from .._compat import on_gathered_windows, trainer_argument_names
 from ..mixture import LEVELS_19
-from ..models import EVE
+from ..models import AREVE, ARVAE, EVE
 from .best_weights import BestWeights
 from .model_configs import ModelConfig, budget, find_config
 from .naive import NaiveModel
@@ -34,7 +34,14 @@ HOST_MODELS: dict[str, type] = {
     )
 }
 """Classes of NeuralForecast that a file may name."""
-BUILDERS: dict[str, Builder] = {"EVE": EVE, "EVE.small": EVE.small, "EVE.twin": EVE.twin, **HOST_MODELS}
+BUILDERS: dict[str, Builder] = {
+    "EVE": EVE,
+    "EVE.small": EVE.small,
+    "EVE.twin": EVE.twin,
+    "AREVE": AREVE,
+    "ARVAE": ARVAE,
+    **HOST_MODELS,
+}
 """Trained models: (h, input_size, **arguments) -> model."""
 RUNNER_OPTIONS = ("best_weights", "fast_windows", "valid_windows")
 _SCHEDULES = ("CosineAnnealingLR", "OneCycleLR")

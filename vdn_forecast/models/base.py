@@ -2,8 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,8 +17,10 @@ from ..neurons import UnitState, VariationalLayer
 from .checks import check_dataset, fill_absent_buffers, without_gaps
 from .network import EVENetwork
 from .optimization import adamw_with_cosine
+from .outputs import unchanged
 from .paths import simulate_paths
 from .settling import settle
+from .trajectory_network import TrajectoryNetwork
 
 OBSERVE_EVERY = 10  # steps between statistics that nothing acts on
 
@@ -43,7 +44,8 @@ class VariationalModel(GatherWindows):
     MULTIVARIATE = False
     RECURRENT = False
 
-    network: EVENetwork
+    network: EVENetwork | TrajectoryNetwork
+    hands_raw = False  # set by whoever reads a mixture's parameters as the network lays them out
     controllers: nn.ModuleList
     best_value: Tensor
     path_correlation: Tensor
@@ -64,6 +66,7 @@ class VariationalModel(GatherWindows):
         self._checks_without_gain = 0
         self._rng_state: Tensor | None = None
         self._controlled_step = 0
+        self.path_noise: tuple[int, torch.Generator] | None = None  # samples and source, while paths are drawn
 
     @property
     def layers(self) -> list[VariationalLayer]:
@@ -128,19 +131,18 @@ class VariationalModel(GatherWindows):
         finally:
             self._sampling = False
         states, self._states = self._states, []
-        penalty = self.regularizer(states)
+        penalty = self.regularizer(states, loss)
         value = float(torch.as_tensor(penalty).detach())
         if not math.isfinite(value):  # NeuralForecast's own guard sees the forecast loss only
             raise FloatingPointError(f"the units' KL, band or local terms are {value}; lower learning_rate")
-        total = loss + penalty
         self._keep_rng()
-        return total
+        return loss + penalty
 
-    def regularizer(self, states: list[UnitState]) -> Tensor | float:
+    def regularizer(self, states: list[UnitState], forecast_loss: Tensor) -> Tensor | float:
         """KL terms over h, band penalties and local terms of one batch; controllers take note of it."""
         total: Tensor | float = 0.0
         for controller, state in zip(self._controllers(), states, strict=True):
-            if state.kl is None:
+            if state.kl is None and state.mean_kl is None:
                 continue
             if controller.acts or self.trainer.global_step % OBSERVE_EVERY == 0:
                 controller.observe(state)
@@ -164,6 +166,10 @@ class VariationalModel(GatherWindows):
         if self.optimizer is not None or self.lr_scheduler is not None or self.num_lr_decays > 0:
             return super().configure_optimizers()
         return adamw_with_cosine(self, self.learning_rate, self.weight_decay, self.max_steps)
+
+    def wants_raw(self) -> bool:
+        """Whether `forward` gives a `RawMixture`: a training step whose loss can take it, or `hands_raw`."""
+        return self.hands_raw or (self._sampling and getattr(self.loss, "takes_raw", False))
 
     # ------------------------------------------------------------------ validation
 
@@ -221,7 +227,7 @@ class VariationalModel(GatherWindows):
         """
         beyond = h is not None and h > self.h  # NeuralForecast then feeds medians back into a dense batch
         try:
-            with self._loss_unchanged(), self.gather_windows(without_gaps(dataset), dense=beyond) as indexed:
+            with unchanged(self.loss), self.gather_windows(without_gaps(dataset), dense=beyond) as indexed:
                 return super().predict(
                     indexed,
                     test_size=test_size,
@@ -235,18 +241,6 @@ class VariationalModel(GatherWindows):
         finally:
             self._states = []
 
-    @contextmanager
-    def _loss_unchanged(self) -> Iterator[None]:
-        """NeuralForecast's distribution losses forget their own quantiles once others were asked for."""
-        names = ("quantiles", "output_names", "has_predicted", "return_params", "param_names")
-        saved = {name: getattr(self.loss, name) for name in names if hasattr(self.loss, name)}
-        try:
-            yield
-        finally:
-            if getattr(self.loss, "is_distribution_output", False):
-                for name, value in saved.items():
-                    setattr(self.loss, name, value)
-
     def simulate(
         self,
         dataset,
@@ -254,6 +248,7 @@ class VariationalModel(GatherWindows):
         random_seed=None,
         quantiles=None,
         method=None,
+        fresh_latents=False,
         **data_module_kwargs,
     ):
         """Joint sample paths.
@@ -265,6 +260,7 @@ class VariationalModel(GatherWindows):
             quantiles: quantile grid of NeuralForecast's copulas; unused by native paths.
             method: None or "gaussian_copula" (NeuralForecast's default) give native paths where the loss is a
                 `LatentMixture`; "schaake_shuffle", and any method with another loss, is NeuralForecast's own.
+            fresh_latents: native paths draw latents of their own each, instead of sharing those of predict's bank.
             **data_module_kwargs: as `predict`.
 
         Returns:
@@ -277,7 +273,7 @@ class VariationalModel(GatherWindows):
             raise ValueError(f"n_paths={n_paths} is not allowed; it must be at least 1")
         if isinstance(self.loss, LatentMixture) and method in (None, "gaussian_copula"):
             seed = self.random_seed if random_seed is None else random_seed
-            return simulate_paths(self, dataset, n_paths, seed, **data_module_kwargs)
+            return simulate_paths(self, dataset, n_paths, seed, fresh_latents, **data_module_kwargs)
         return super().simulate(
             dataset, n_paths, random_seed, quantiles, method or "gaussian_copula", **data_module_kwargs
         )
@@ -290,7 +286,7 @@ class VariationalModel(GatherWindows):
         """
         if not isinstance(self.loss, LatentMixture):
             raise TypeError(f"loss={type(self.loss).__name__} has no mixture parameters; use LatentMixture")
-        with self._loss_unchanged():
+        with unchanged(self.loss):
             n_parameters = 2 * self.network.bank.n_samples * self.loss.n_components
             self.loss.param_names = [f"-{i}" for i in range(n_parameters)]
             self.loss.return_params = True

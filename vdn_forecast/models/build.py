@@ -128,4 +128,6 @@ def build_controllers(arguments: Mapping[str, Any], control: str) -> nn.ModuleLi
         settings["band_target"] = 0.03 if control in ("homeo", "projection") else 1.0
     settings |= {name.removeprefix("guard_"): arguments[name] for name in _GUARD}
     units, latents = arguments["n_units"], arguments["latent_dim"]
-    return nn.ModuleList(UnitController(units, latents, control=control, **settings) for _ in range(arguments["depth"]))
+    return nn.ModuleList(
+        UnitController(units, latents, control=control, **settings) for _ in range(arguments.get("depth", 1))
+    )

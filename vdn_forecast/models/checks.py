@@ -72,8 +72,9 @@ def check_arguments(arguments: Mapping[str, Any], trainer_kwargs: Mapping[str, A
     require_choice("scaler_type", arguments["scaler_type"], (*SCALERS, "auto"))
     for name in ("dropout", "head_dropout", "skip_dropout"):
         require_range(name, arguments[name], 0.0, 1.0, open_high=True)
-    for name in ("weight_decay", "local_weight", "kl_weight", "scale_floor"):
-        require_range(name, arguments[name], 0.0, math.inf)
+    for name in ("weight_decay", "local_weight", "kl_weight", "scale_floor", "lookback_weight"):
+        if name in arguments:
+            require_range(name, arguments[name], 0.0, math.inf)
     require_range("learning_rate", arguments["learning_rate"], 0.0, math.inf, open_low=True)
     alias = arguments["alias"]
     if alias is not None and (not isinstance(alias, str) or not alias or "/" in alias or "\\" in alias):

@@ -2,24 +2,21 @@
 
 from typing import Any
 
-import torch
-from neuralforecast.losses.pytorch import MSE
 from torch import Tensor, nn
 
 from .._compat import FlooredNorm
 from .._loss_arguments import RawMixture
 from ..losses import LatentMixture
 from ..neurons import Noise
-from .base import VariationalModel
 from .build import HOST_ARGUMENTS, Choices, build_controllers, build_network
 from .checks import check_arguments
-from .encoders import flatten_exogenous, last_observed
-from .network import add_to_channels
 from .outputs import LOSS_ARGUMENTS, build_loss, keeps_locations, resolve_scaler
-from .presets import PAPER_HOMEO, PAPER_OFF, PAPER_PROJECTION, SMALL, TWIN
+from .presets import Presets
+from .window_ar import TiedModel, WindowAR, check_ar
+from .window_io import arrange, read_window
 
 
-class EVE(VariationalModel):
+class EVE(Presets, TiedModel):
     """Every hidden unit carries a prior, an amortised posterior and a local ELBO (arXiv 2602.18250).
 
     The forecast is an equal-weight mixture over latent samples and head components with exact quantiles. Source
@@ -44,6 +41,11 @@ class EVE(VariationalModel):
         pool: k latents to one number: "mean", "sum" or "sum_sqrtk".
         emission: "identity", "affine" or "gaussian".
         learned_prior: N(m_i, s_i^2) learned per unit instead of N(0, 1).
+        ar: what ties a window's latents to those `ar_stride` steps before, in training: "none"; "penalty", the papers'
+            term mean (mu_t - ar_phi mu_t-1)^2 / 2 s^2 with s from the band, its weight held so that its gradient on the
+            means stays near the share `ar_share`, under `ar_share_cap`; "prior", N(phi_i z_i,t-1, s_i^2) with learned
+            phi_i (from `ar_phi`) and s_i in the place of N(0, 1). The earlier latent is detached. See `WindowAR`.
+        ar_stride, ar_phi, ar_share, ar_share_cap: see `ar`.
         head: "mlp", "gated" or "linear"; sees one latent sample at a time.
         head_size: its width.
         skip: linear map from look-back to horizon beside the network.
@@ -90,8 +92,6 @@ class EVE(VariationalModel):
         TypeError: an unknown keyword.
     """
 
-    hands_raw = False
-
     def __init__(
         self,
         h: int,
@@ -118,6 +118,11 @@ class EVE(VariationalModel):
         pool: str = "mean",
         emission: str = "identity",
         learned_prior: bool = False,
+        ar: str = "none",
+        ar_stride: int = 4,
+        ar_phi: float = 0.95,
+        ar_share: float = 0.2,
+        ar_share_cap: float = 0.3,
         head: str = "mlp",
         head_size: int = 256,
         skip: bool = True,
@@ -194,6 +199,7 @@ class EVE(VariationalModel):
             name: value for name, value in locals().items() if name not in ("self", "__class__", "trainer_kwargs")
         }
         check_arguments(arguments, trainer_kwargs)
+        check_ar(ar, ar_stride, ar_phi, ar_share, ar_share_cap, neuron == "deterministic", scaler_type)
         choices = Choices.of(arguments)
         mixture = {name: arguments[name] for name in LOSS_ARGUMENTS} | {"n_components": choices.n_components}
         loss = build_loss(loss, choices.n_latent_samples, **mixture)
@@ -213,6 +219,9 @@ class EVE(VariationalModel):
         self.controllers = build_controllers(arguments, choices.control)
         for controller, layer in zip(self._controllers(), self.layers, strict=True):
             controller.attach(layer)
+        self.window_ar = None
+        if ar != "none":
+            self.window_ar, self.earlier_steps = WindowAR(ar, self.layers, ar_phi, ar_share, ar_share_cap), ar_stride
         if scaler_type == "window":
             self.scaler = FlooredNorm(scale_floor)
         self._finish_init(patience_checks, weight_decay, local_weight)
@@ -225,70 +234,21 @@ class EVE(VariationalModel):
         A training step whose loss can take it gets the same numbers as a `RawMixture`, not yet rearranged; so does
         whoever sets `hands_raw`.
         """
-        y, mask = windows_batch["insample_y"], windows_batch["insample_mask"]
-        assert y is not None
-        assert mask is not None
-        y = y.reshape(-1, self.input_size)  # [B, L]
-        seen = mask.reshape(y.shape) > 0
-        level = last_observed(y, seen) if self.anchor == "last" else None  # [B, 1]
-        y = torch.where(seen, y if level is None else y - level, 0.0)  # padding is not zero after scaling
-        hist = windows_batch["hist_exog"]
-        if hist is not None:
-            hist = torch.where(seen.unsqueeze(-1), hist, 0.0)  # [B, L, X]
-        extra = flatten_exogenous(hist, windows_batch["futr_exog"], windows_batch["stat_exog"])
+        window = read_window(windows_batch, self.input_size, self.h, self.anchor)
         self.network.train(self._sampling)
-        raw, base, states = self.network(y, extra, self._noise(len(y)), level, self.local_weight > 0)
+        noise = self._noise(len(window.y))
+        raw, base, states = self.network(window.y, window.extra, noise, window.level, self.local_weight > 0)
         if self._sampling:  # for the terms that `training_step` adds
-            self._states = states
-        if self.is_mixture:
-            assert isinstance(self.loss, LatentMixture)
-            split = raw.unflatten(2, (2, -1))  # [B, S, 2, M, h]
-            if self.hands_raw or (self._sampling and self.loss.takes_raw):
-                return RawMixture(split, base)
-            outputs = split.permute(0, 4, 2, 1, 3).flatten(2)  # [B, h, 2 S M]
-            first, last = 0, outputs.shape[-1] // 2
-        else:
-            outputs = raw.mean(1).transpose(1, 2)  # [B, h, outputs]
-            first, last = self.network.sizes.location_channels
-        return outputs if base is None else add_to_channels(outputs, base, first, last)
+            self._states = self.tied(states, noise)
+        return arrange(raw, base, self.loss, self.network.sizes.location_channels, self.wants_raw())
 
     def _noise(self, n_windows: int) -> Noise | None:
         if self.layers[0].deterministic:
             return None
         bank = self.network.bank
+        if self.path_noise is not None:
+            return bank.training_noise(n_windows, self.path_noise[0], generator=self.path_noise[1])
         if not self._sampling:
             return bank()
         s = self.n_latent_samples
         return bank.training_noise(n_windows, s, antithetic=s % 2 == 0)
-
-    # ------------------------------------------------------------------ presets
-
-    @classmethod
-    def small(cls, h: int, input_size: int, **overrides: Any) -> "EVE":
-        """A narrow EVE for slow machines."""
-        return cls(h=h, input_size=input_size, **{**SMALL, **overrides})
-
-    @classmethod
-    def twin(cls, h: int, input_size: int, **overrides: Any) -> "EVE":
-        """The deterministic twin T1: the same network with sigma -> 0, no KL, one Gaussian."""
-        return cls(h=h, input_size=input_size, **{**TWIN, **overrides})
-
-    @classmethod
-    def paper_homeo(cls, h: int, input_size: int, **overrides: Any) -> "EVE":
-        """The paper's network under its homeostat, thermostat and calibration; mean squared error, one sample.
-
-        Its windows, epochs and once-per-epoch control are the benchmark's business, not the model's.
-        """
-        return cls(h=h, input_size=input_size, **{**PAPER_HOMEO, "kl_weight": 1e-3 * h, "loss": MSE(), **overrides})
-
-    @classmethod
-    def paper_off(cls, h: int, input_size: int, **overrides: Any) -> "EVE":
-        """The paper's network with penalty, thermostat and calibration but no rescaling."""
-        return cls(h=h, input_size=input_size, **{**PAPER_OFF, "kl_weight": 1e-3 * h, "loss": MSE(), **overrides})
-
-    @classmethod
-    def paper_projection(cls, h: int, input_size: int, **overrides: Any) -> "EVE":
-        """The paper's network with periodic projection into the band."""
-        return cls(
-            h=h, input_size=input_size, **{**PAPER_PROJECTION, "kl_weight": 1e-3 * h, "loss": MSE(), **overrides}
-        )

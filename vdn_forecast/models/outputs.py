@@ -1,5 +1,7 @@
 """What the training loss asks of the network: number of outputs, which are locations, which scaler suits."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from neuralforecast.losses.pytorch import GMM, PMM, BasePointLoss, HuberIQLoss, IQLoss
@@ -69,3 +71,16 @@ def resolve_scaler(scaler_type: str, loss: nn.Module) -> str:
     if scaler_type != "auto":
         return scaler_type
     return "identity" if getattr(loss, "distribution", None) == "Bernoulli" else "window"
+
+
+@contextmanager
+def unchanged(loss: nn.Module) -> Iterator[None]:
+    """NeuralForecast's distribution losses forget their own quantiles once others were asked for."""
+    names = ("quantiles", "output_names", "has_predicted", "return_params", "param_names")
+    saved = {name: getattr(loss, name) for name in names if hasattr(loss, name)}
+    try:
+        yield
+    finally:
+        if getattr(loss, "is_distribution_output", False):
+            for name, value in saved.items():
+                setattr(loss, name, value)

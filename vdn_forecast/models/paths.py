@@ -9,8 +9,10 @@ import torch
 from scipy import signal, special, stats
 from torch import Tensor
 
+from .._compat import window_batches
 from ..losses import LatentMixture
 from ..mixture import component_cdf, component_log_prob
+from .checks import without_gaps
 
 if TYPE_CHECKING:
     from .base import VariationalModel
@@ -19,16 +21,24 @@ CORRELATIONS = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96)
 
 
 def simulate_paths(
-    model: "VariationalModel", dataset: Any, n_paths: int, seed: int, **data_module_kwargs: Any
+    model: "VariationalModel",
+    dataset: Any,
+    n_paths: int,
+    seed: int,
+    fresh_latents: bool = False,
+    **data_module_kwargs: Any,
 ) -> np.ndarray:
     """Paths whose marginals are predict's: y_t = loc_ct + scale_ct e_t with one component c a path.
 
-    The components are those of predict's bank; e is a stationary AR(1) with the correlation that
-    `noise_correlation` found, so every step keeps its marginal.
+    The components are those of predict's bank (a few latent samples that all windows share); e is a stationary AR(1)
+    with the correlation that `noise_correlation` found, so every step keeps its marginal. With `fresh_latents` every
+    path has latents of its own: richer paths, whose marginals are those of infinitely many latent samples.
 
     Returns:
         [n_series, n_paths, h].
     """
+    if fresh_latents:
+        return _fresh_paths(model, dataset, n_paths, seed)
     loc, scale = model.mixture_parameters(dataset, **data_module_kwargs)  # [n, h, C]
     loss = model.loss
     assert isinstance(loss, LatentMixture)
@@ -40,8 +50,40 @@ def simulate_paths(
     return paths
 
 
+@torch.no_grad()
+def _fresh_paths(model: "VariationalModel", dataset: Any, n_paths: int, seed: int) -> np.ndarray:
+    """A latent sample for every path, series by series: batches change nothing."""
+    loss = model.loss
+    assert isinstance(loss, LatentMixture)
+    rho, m = float(model.path_correlation), loss.n_components
+    paths = []
+    try:
+        for batch in window_batches(model, without_gaps(dataset), "predict", batch_size=1):
+            key = [seed, int(batch["series"][0])]
+            generator = torch.Generator(device=model.device).manual_seed(
+                int(np.random.default_rng(key).integers(2**62))
+            )
+            model.path_noise = n_paths, generator
+            output = loss.domain_map(model(batch["windows_batch"]))
+            loc, scale = loss.scale_decouple(output=output, loc=batch["loc"], scale=batch["scale"])[:2]
+            rng = np.random.default_rng([*key, 1])
+            mean, spread = (each[0, :, 0].double().cpu().numpy() for each in (loc, scale))  # [h, S M]
+            samples = np.arange(n_paths) % (mean.shape[1] // m)  # a twin has a single one
+            component = samples * m + rng.integers(m, size=n_paths)
+            paths.append(mixture_paths(mean, spread, rho, loss.df, n_paths, rng, component))
+    finally:
+        model.path_noise = None
+    return np.stack(paths).astype(np.float32)
+
+
 def mixture_paths(
-    loc: np.ndarray, scale: np.ndarray, rho: float, df: int | None, n_paths: int, rng: np.random.Generator
+    loc: np.ndarray,
+    scale: np.ndarray,
+    rho: float,
+    df: int | None,
+    n_paths: int,
+    rng: np.random.Generator,
+    component: np.ndarray | None = None,
 ) -> np.ndarray:
     """Paths of one forecast: each draws one component and fresh AR(1) noise.
 
@@ -51,11 +93,12 @@ def mixture_paths(
         df: degrees of freedom of Student-t components; None for Normal ones.
         n_paths: how many.
         rng: source of the noise.
+        component: which component each path keeps, [n_paths]; None draws them.
 
     Returns:
         [n_paths, h] in the unit of `loc`.
     """
-    component = rng.integers(loc.shape[-1], size=n_paths)
+    component = rng.integers(loc.shape[-1], size=n_paths) if component is None else component
     noise = autoregressive_noise(rng.standard_normal((n_paths, len(loc))), rho)
     if df is not None:
         noise = stats.t.ppf(special.ndtr(noise), df)

@@ -1,8 +1,9 @@
 """Named settings of EVE. The paper's values: arXiv 2602.18250 and its first notebook."""
 
-from typing import Any
+from typing import Any, Self
 
 import torch
+from neuralforecast.losses.pytorch import MSE
 
 SMALL: dict[str, Any] = {"n_units": 128, "hidden_size": 128, "head_size": 128}
 
@@ -45,3 +46,43 @@ _PAPER: dict[str, Any] = {
 PAPER_HOMEO = {**_PAPER, "control": "homeo", "thermostat": True, "calibration": True}
 PAPER_OFF = {**_PAPER, "control": "off", "thermostat": True, "calibration": True}
 PAPER_PROJECTION = {**_PAPER, "control": "projection", "thermostat": True, "calibration": False}
+
+
+class Presets:
+    """Constructors of `EVE` with named settings."""
+
+    @classmethod
+    def small(cls, h: int, input_size: int, **overrides: Any) -> Self:
+        """A narrow EVE for slow machines."""
+        return _build(cls, h, input_size, {**SMALL, **overrides})
+
+    @classmethod
+    def twin(cls, h: int, input_size: int, **overrides: Any) -> Self:
+        """The deterministic twin T1: the same network with sigma -> 0, no KL, one Gaussian."""
+        return _build(cls, h, input_size, {**TWIN, **overrides})
+
+    @classmethod
+    def paper_homeo(cls, h: int, input_size: int, **overrides: Any) -> Self:
+        """The paper's network under its homeostat, thermostat and calibration; mean squared error, one sample.
+
+        Its windows, epochs and once-per-epoch control are the benchmark's business, not the model's.
+        """
+        return _build(cls, h, input_size, {**PAPER_HOMEO, **_paper_loss(h), **overrides})
+
+    @classmethod
+    def paper_off(cls, h: int, input_size: int, **overrides: Any) -> Self:
+        """The paper's network with penalty, thermostat and calibration but no rescaling."""
+        return _build(cls, h, input_size, {**PAPER_OFF, **_paper_loss(h), **overrides})
+
+    @classmethod
+    def paper_projection(cls, h: int, input_size: int, **overrides: Any) -> Self:
+        """The paper's network with periodic projection into the band."""
+        return _build(cls, h, input_size, {**PAPER_PROJECTION, **_paper_loss(h), **overrides})
+
+
+def _build(cls: Any, h: int, input_size: int, arguments: dict[str, Any]) -> Any:
+    return cls(h=h, input_size=input_size, **arguments)
+
+
+def _paper_loss(h: int) -> dict[str, Any]:
+    return {"kl_weight": 1e-3 * h, "loss": MSE()}

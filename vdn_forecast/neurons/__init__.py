@@ -5,11 +5,13 @@ from .graphs import GRAPHS, neighbours
 from .layer import EMISSIONS, POOLS, SIGMA_KINDS, VariationalLayer
 from .noise import Noise, NoiseBank
 from .prior import GaussianPrior, kl_gaussian, kl_standard
-from .rewiring import forget_moments_, rest_from_moments, rewire_
+from .rewiring import forget_moments_, rest_of, rewire_
 from .stack import VariationalStack
 from .state import UnitState
 from .trajectory import ContextMoments, committed_rate, moment_kl, roll_forward, trajectory_kl
+from .trajectory_layer import TrajectoryLayer
 from .transitions import DenseTransition, SparseTransition, Transition
+from .window_prior import WindowPrior, ar_penalty, ar_scale
 
 __all__ = [
     "BAND_SHAPES",
@@ -25,10 +27,14 @@ __all__ = [
     "Noise",
     "NoiseBank",
     "SparseTransition",
+    "TrajectoryLayer",
     "Transition",
     "UnitState",
     "VariationalLayer",
     "VariationalStack",
+    "WindowPrior",
+    "ar_penalty",
+    "ar_scale",
     "band_penalty",
     "committed_rate",
     "energy",
@@ -38,7 +44,7 @@ __all__ = [
     "moment_kl",
     "neighbours",
     "out_of_band",
-    "rest_from_moments",
+    "rest_of",
     "rewire_",
     "roll_forward",
     "trajectory_kl",

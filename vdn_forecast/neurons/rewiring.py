@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from .trajectory import ContextMoments
 from .transitions import SparseTransition
 
 _ROWS_AT_ONCE = 256
@@ -57,13 +56,14 @@ def rewire_(transition: SparseTransition, rest: Callable[[Tensor], Tensor], powe
     return replaced
 
 
-def rest_from_moments(weight: Tensor, moments: ContextMoments, transition: SparseTransition) -> tuple[Callable, Tensor]:
-    """(rest, power) of `rewire_` where latents' means are weight (c_t, 1), weight [N, k, D + 1]."""
-    moved = transition.drift(weight)
-    left = weight @ moments.cross - moved @ moments.earlier  # [N, k, D + 1]: r' E[a a_t-1']
-    flat = weight.flatten(1)
-    power = ((weight @ moments.earlier) * weight).sum((1, 2))
-    return (lambda rows: left[rows].flatten(1) @ flat.T), power
+@torch.no_grad()
+def rest_of(mu: Tensor, variance: Tensor, transition: SparseTransition) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+    """(rest, power) of `rewire_` from posterior means [N, k, T, B] and variances that broadcast against them."""
+    count = (mu.shape[2] - 1) * mu.shape[3]
+    before = mu[:, :, :-1].flatten(1)
+    left = (mu[:, :, 1:] - transition.drift(mu)[:, :, :-1]).flatten(1)
+    power = before.square().sum(1) / count + variance.expand_as(mu)[:, :, :-1].sum((1, 2, 3)) / count
+    return (lambda rows: left[rows] @ before.T / count), power
 
 
 @torch.no_grad()

@@ -16,6 +16,8 @@ class UnitState:
         activation: what the unit emits, [B, S, N].
         kl: local KL per window and unit, nats, summed over k, averaged over S, [B, N]; None if deterministic.
         local_elbo: local ELBO per window and unit, nats, [B, N]; None when not asked for or deterministic.
+        mean_kl: where a layer has only this, local KL per unit averaged over the batch's windows, nats, [N].
+        mean_energy: likewise the mean squared posterior mean, [N].
     """
 
     mu: Tensor
@@ -24,3 +26,5 @@ class UnitState:
     activation: Tensor
     kl: Tensor | None
     local_elbo: Tensor | None
+    mean_kl: Tensor | None = None
+    mean_energy: Tensor | None = None

@@ -1,0 +1,125 @@
+"""Score paths of the lines of a suite, and compare: `python -m benchmarks.paths run | table --help`.
+
+    python -m benchmarks.paths run configs/benchmarks/paths.yaml --out benchmarks/results/paths
+    python -m benchmarks.paths table benchmarks/results/paths
+
+`run` writes one small parquet per line, dataset and seed (its scores at every scored origin) and skips what is there.
+`table` writes `paths.csv`: differences of the model's own paths from each other way of joining the same marginals, with
+the protocol's paired block bootstrap over seeds and origins.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from vdn_forecast.evaluation.allocator import keep_memory
+from vdn_forecast.evaluation.cells import versions
+from vdn_forecast.evaluation.data import DATASETS, load_dataset
+from vdn_forecast.evaluation.differences import block_length, paired_difference
+from vdn_forecast.evaluation.suite_file import read_suite
+
+from .orders import ORDERS
+from .scoring import OWN, score_cell
+
+SCORES = ("variogram_score", "energy_score")
+ABOUT = ["dataset", "model", "seed", "h", "cell", "versions", "command"]
+
+
+def run(suite_file: Path, out: Path, only: list[str] | None, lines: list[str] | None) -> None:
+    """Every cell that has no file yet."""
+    suite = read_suite(suite_file)
+    chosen = [line for line in suite.lines if not lines or line.label in lines]
+    work = [(d, seed, line) for d in only or suite.datasets for seed in suite.seeds for line in chosen]
+    out.mkdir(parents=True, exist_ok=True)
+    command = f"python -m benchmarks.paths run {suite_file}"
+    for dataset, seed, line in tqdm(work, desc="paths", unit="cell", file=sys.stderr):
+        cell = suite.cell(line, dataset, seed, {})
+        path = out / f"{cell.identity}.parquet"
+        if path.exists():
+            continue
+        table = score_cell(cell, load_dataset(dataset))
+        about = [dataset, line.label, seed, cell.h, cell.identity, versions(), command]
+        table = table.assign(**dict(zip(ABOUT, about, strict=True)))
+        temporary = path.with_suffix(".tmp")
+        table.to_parquet(temporary, index=False)
+        temporary.replace(path)
+
+
+def compare(folder: Path) -> pd.DataFrame:
+    """One row per dataset, model, score and other way of joining.
+
+    Raises:
+        ValueError: no results in the folder.
+    """
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise ValueError(f"{folder} holds no results; `run` writes them")
+    scores = pd.concat([pd.read_parquet(path) for path in files], ignore_index=True)
+    rows = []
+    for key, part in scores.groupby(["dataset", "model", "h"], sort=True):
+        assert isinstance(key, tuple)
+        dataset, model, h = str(key[0]), str(key[1]), int(key[2])
+        for score in SCORES:
+            wide = part.pivot(index="origin", columns=["paths", "seed"], values=score)  # [origins, ways x seeds]
+            stride = int(wide.index[1] - wide.index[0])
+            block = block_length(h, DATASETS[dataset].season, stride)
+            own = wide[OWN].to_numpy().T
+            for name in ORDERS:
+                other = wide[name].to_numpy().T
+                found = paired_difference(own, other, block)
+                mean = float(other.mean())
+                rows.append(
+                    {
+                        "dataset": dataset,
+                        "model": model,
+                        "h": h,
+                        "score": score,
+                        "against": name,
+                        "own": float(own.mean()),
+                        "other": mean,
+                        "relative": found.mean / mean,
+                        "relative_low": found.low / mean,
+                        "relative_high": found.high / mean,
+                        "p": found.p,
+                        "seeds": len(own),
+                        "origins": found.origins,
+                        "blocks": found.origins / found.block,
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.paths", description=__doc__)
+    commands = parser.add_subparsers(dest="do", required=True)
+    running = commands.add_parser("run", help="score what is missing")
+    running.add_argument("suite", type=Path)
+    running.add_argument("--out", type=Path, required=True)
+    running.add_argument("--only", nargs="+", help="these datasets")
+    running.add_argument("--lines", nargs="+", help="these lines")
+    running.add_argument("--threads", type=int, default=1)
+    tabling = commands.add_parser("table", help="compare, write paths.csv")
+    tabling.add_argument("folder", type=Path)
+    chosen = parser.parse_args()
+    if chosen.do == "run":
+        torch.set_num_threads(chosen.threads)
+        keep_memory()
+        run(chosen.suite, chosen.out, chosen.only, chosen.lines)
+        return
+    table = compare(chosen.folder)
+    temporary = chosen.folder / "paths.tmp"
+    table.to_csv(temporary, index=False, float_format="%.6g")
+    temporary.replace(chosen.folder / "paths.csv")
+    print(table.drop(columns=["h", "blocks"]).to_string(index=False, float_format="%.4g"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""What AREVE's trajectories cost: training step beside EVE's, memory by number of units, roll-out beside a plain loop.
+
+    python benchmarks/speed/trajectories.py --parts step memory rollout --out benchmarks/results/trajectories.csv
+
+`step`: median wall time of a training step of AREVE and EVE in turn, 1,024 units, 42 patches, 256 windows, degree 8.
+`memory`: growth of a fresh process's highest resident memory over four such steps, for 256, 1,024 and 4,096 units; the
+ratio compares the last with a line through the first two. `rollout`: the uncoupled roll-out over 42 patches beside a
+loop over patches of plain torch operations, forward and backward: shortest times, quartiles of their ratio, largest
+difference.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import pandas as pd
+import torch
+from step_time import step_seconds
+from tqdm import tqdm
+
+from vdn_forecast import AREVE, EVE
+from vdn_forecast.evaluation.allocator import keep_memory
+from vdn_forecast.evaluation.cells import versions
+from vdn_forecast.evaluation.forecasts import as_dataset
+from vdn_forecast.evaluation.sources import synthetic_panel
+from vdn_forecast.neurons import SparseTransition, roll_forward
+
+PARTS = ("step", "memory", "rollout")
+UNITS, DEGREE, PATCHES, WINDOWS = 1024, 8, 42, 256
+PATCH_SIZE = 336 // PATCHES
+ROLLOUTS = ((64, 64), (512, 64), (512, 256), (1024, 256))  # units, windows
+
+
+def build(graph: str, n_units: int = UNITS) -> Any:
+    """AREVE of the bar's sizes."""
+    return partial(AREVE, n_units=n_units, graph=graph, graph_degree=DEGREE, patch_size=PATCH_SIZE)
+
+
+def steps(rounds: int, n_steps: int) -> list[dict[str, Any]]:
+    """One row per model: its step beside EVE's of the same round."""
+    dataset = as_dataset(synthetic_panel(7, 8640).values)
+    models = {"EVE": partial(EVE, n_units=UNITS)} | {f"AREVE {g}": build(g) for g in ("none", "ring", "random", "topk")}
+    seconds: dict[str, list[float]] = {name: [] for name in models}
+    for _ in tqdm(range(rounds), desc="rounds"):
+        for name, builder in models.items():
+            seconds[name].append(step_seconds(builder, dataset, n_steps, 32))
+    rows = []
+    for name, found in seconds.items():
+        ratios = [a / b for a, b in zip(found, seconds["EVE"], strict=True)]
+        rows.append(
+            {
+                "part": "step",
+                "case": f"{name}, {UNITS} units, {WINDOWS} windows",
+                "value": 1e3 * statistics.median(found),
+                "unit": "ms",
+                "ratio": statistics.median(ratios),
+                "ratio_low": min(ratios),
+                "ratio_high": max(ratios),
+                "ratio_to": "EVE",
+            }
+        )
+    return rows
+
+
+def grown_mb(graph: str, n_units: int) -> float:
+    """Growth of this process's highest resident memory over four steps, MiB."""
+    dataset = as_dataset(synthetic_panel(7, 2000).values)
+    step_seconds(build("none", 16), dataset, 4, 32)  # libraries, loaders
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    step_seconds(build(graph, n_units), dataset, 4, 32)
+    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+
+
+def memory() -> list[dict[str, Any]]:
+    """One row per graph and number of units; each in a process of its own."""
+    rows = []
+    sizes = (256, 1024, 4096)
+    for graph in ("none", "random", "topk"):
+        found = {}
+        for n in tqdm(sizes, desc=f"memory {graph}"):
+            command = [sys.executable, __file__, "--grown", graph, str(n)]
+            result = subprocess.run(command, capture_output=True, text=True, check=True)
+            found[n] = float(json.loads(result.stdout.splitlines()[-1]))
+        for n in sizes:
+            linear = n > sizes[1]  # what a line through the smaller two foresees
+            slope = (found[sizes[1]] - found[sizes[0]]) / (sizes[1] - sizes[0])
+            foreseen = found[sizes[1]] + slope * (n - sizes[1])
+            rows.append(
+                {
+                    "part": "memory",
+                    "case": f"AREVE {graph}, {n} units, degree {0 if graph == 'none' else DEGREE}",
+                    "value": found[n],
+                    "unit": "MiB",
+                    "ratio": found[n] / foreseen if linear else float("nan"),
+                    "ratio_to": "line through 256 and 1,024 units" if linear else "",
+                }
+            )
+    return rows
+
+
+def rollouts(rounds: int) -> list[dict[str, Any]]:
+    """One row per size: the roll-out beside the loop, in turn."""
+    rows = []
+    for units, windows in ROLLOUTS:
+        transition = SparseTransition(units, graph="none")
+        z = torch.randn(units, 1, 1, windows, requires_grad=True)
+        eps = torch.randn(units, 1, PATCHES, 1, windows)
+
+        def loop(transition: SparseTransition = transition, z: Any = z, eps: Any = eps) -> torch.Tensor:
+            state, path = z, []
+            phi, s = transition.memory().view(-1, 1, 1, 1), transition.log_scale.exp()[..., None, None]
+            for step in range(PATCHES):
+                state = phi * state + s * eps[:, :, step]
+                path.append(state)
+            return torch.stack(path, 2)
+
+        def ours(transition: SparseTransition = transition, z: Any = z, eps: Any = eps) -> torch.Tensor:
+            return roll_forward(z, eps, transition)
+
+        def seconds(run: Any) -> float:
+            start = time.perf_counter()
+            run().square().sum().backward()
+            return time.perf_counter() - start
+
+        apart = float((loop() - ours()).abs().max())
+        for run in (loop, ours):
+            seconds(run)
+        pairs = [(seconds(loop), seconds(ours)) for _ in range(rounds)]
+        ratios = sorted(a / b for a, b in pairs)
+        rows.append(
+            {
+                "part": "rollout",
+                "case": f"graph none, {units} units, {windows} windows, {PATCHES} patches",
+                "value": 1e3 * min(b for _, b in pairs),
+                "unit": "ms",
+                "ratio": min(a for a, _ in pairs) / min(b for _, b in pairs),
+                "ratio_low": ratios[len(ratios) // 4],
+                "ratio_high": ratios[-1 - len(ratios) // 4],
+                "ratio_to": "plain loop: times faster",
+                "largest_difference": apart,
+            }
+        )
+    return rows
+
+
+def main() -> None:
+    """Measure the wanted parts; rows of the others that a file holds stay."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--rounds", type=int, default=5, help="of models in turn; roll-outs: ten times as many")
+    parser.add_argument("--steps", type=int, default=12)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--grown", nargs=2, metavar=("GRAPH", "UNITS"), help=argparse.SUPPRESS)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    if chosen.grown:  # the allocator as it is: `keep_memory` never gives back
+        print(json.dumps(grown_mb(chosen.grown[0], int(chosen.grown[1]))))
+        return
+    keep_memory()
+    measured = {
+        "step": lambda: steps(chosen.rounds, chosen.steps),
+        "memory": memory,
+        "rollout": lambda: rollouts(10 * chosen.rounds),
+    }
+    command = f"python benchmarks/speed/trajectories.py --rounds {chosen.rounds} --steps {chosen.steps}"
+    about = {"threads": chosen.threads, "versions": versions(), "command": f"{command} --threads {chosen.threads}"}
+    for part in chosen.parts:
+        table = pd.DataFrame([{**row, **about} for row in measured[part]()])
+        print(table.drop(columns=["versions", "command"]).to_string(index=False, float_format="%.4g"))
+        if chosen.out:
+            if chosen.out.exists():
+                kept = pd.read_csv(chosen.out)
+                table = pd.concat([kept[kept["part"] != part], table], ignore_index=True)
+            temporary = chosen.out.with_suffix(".tmp")
+            table.to_csv(temporary, index=False, float_format="%.6g")
+            temporary.replace(chosen.out)
+
+
+if __name__ == "__main__":
+    main()
