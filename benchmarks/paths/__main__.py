@@ -15,6 +15,7 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
@@ -29,7 +30,6 @@ from .orders import ORDERS
 from .scoring import OWN, score_cell
 
 SCORES = ("variogram_score", "energy_score")
-ABOUT = ["dataset", "model", "seed", "h", "cell", "versions", "command"]
 
 
 def run(suite_file: Path, out: Path, only: list[str] | None, lines: list[str] | None) -> None:
@@ -45,8 +45,8 @@ def run(suite_file: Path, out: Path, only: list[str] | None, lines: list[str] | 
         if path.exists():
             continue
         table = score_cell(cell, load_dataset(dataset))
-        about = [dataset, line.label, seed, cell.h, cell.identity, versions(), command]
-        table = table.assign(**dict(zip(ABOUT, about, strict=True)))
+        run_as = {"cell": cell.identity, "versions": versions(), "command": command}
+        table = table.assign(dataset=dataset, model=line.label, seed=seed, h=cell.h, **run_as)
         temporary = path.with_suffix(".tmp")
         table.to_parquet(temporary, index=False)
         temporary.replace(path)
@@ -65,10 +65,10 @@ def compare(folder: Path) -> pd.DataFrame:
     rows = []
     for key, part in scores.groupby(["dataset", "model", "h"], sort=True):
         assert isinstance(key, tuple)
-        dataset, model, h = str(key[0]), str(key[1]), int(key[2])
+        dataset, model, h = str(key[0]), str(key[1]), int(part["h"].iloc[0])
         for score in SCORES:
             wide = part.pivot(index="origin", columns=["paths", "seed"], values=score)  # [origins, ways x seeds]
-            stride = int(wide.index[1] - wide.index[0])
+            stride = int(np.diff(wide.index.to_numpy())[0])
             block = block_length(h, DATASETS[dataset].season, stride)
             own = wide[OWN].to_numpy().T
             for name in ORDERS:

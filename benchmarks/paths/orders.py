@@ -24,7 +24,7 @@ def reordered(paths: Tensor, order: Tensor) -> Tensor:
     """
     if paths.shape != order.shape:
         raise ValueError(f"paths have shape {tuple(paths.shape)}, their order {tuple(order.shape)}; give the same")
-    ranks = order.argsort(1, stable=True).argsort(1)
+    ranks = order.argsort(dim=1, stable=True).argsort(1)
     return paths.sort(1).values.gather(1, ranks)
 
 
