@@ -4,32 +4,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.studies.recovery import dense_matrix, simulate
 from vdn_forecast.neurons import SparseTransition
 
 Array = NDArray[np.float64]
-
-
-def dense_matrix(transition: SparseTransition) -> Array:
-    """The drift as an N x N table, unit by unit."""
-    phi, edges = transition.weights()
-    matrix = np.diag(phi.detach().double().numpy())
-    if edges is not None:
-        for i, row in enumerate(transition.neighbours.tolist()):
-            for place, j in enumerate(row):
-                matrix[i, j] += float(edges[i, place].detach())
-    return matrix
-
-
-def simulate(
-    matrix: Array, s: Array, v1: Array, r: float, n_steps: int, n_series: int, seed: int
-) -> tuple[Array, Array]:
-    """Latents and observations x = z + sqrt(r) e, [n_series, T, N] each."""
-    rng = np.random.default_rng(seed)
-    z = np.empty((n_series, n_steps, len(s)))
-    z[:, 0] = rng.standard_normal((n_series, len(s))) * np.sqrt(v1)
-    for t in range(1, n_steps):
-        z[:, t] = z[:, t - 1] @ matrix.T + s * rng.standard_normal((n_series, len(s)))
-    return z, z + np.sqrt(r) * rng.standard_normal(z.shape)
+__all__ = ["dense_matrix", "gaussian_kl", "joint_prior", "kalman", "random_network", "simulate"]
 
 
 def joint_prior(matrix: Array, s: Array, v1: Array, n_steps: int) -> Array:
