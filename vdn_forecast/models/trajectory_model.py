@@ -11,6 +11,7 @@ from .._loss_arguments import RawMixture
 from ..losses import LatentMixture
 from ..neurons import UnitState
 from ..neurons.checks import require_choice, require_int, require_range
+from ..neurons.transitions import SCALES
 from .base import VariationalModel
 from .build import HOST_ARGUMENTS, Choices, build_controllers
 from .checks import check_arguments
@@ -52,7 +53,7 @@ class TrajectoryModel(VariationalModel):
         graph_every: steps between two changes of a learned graph, which ends at three quarters of max_steps.
         rho_max: bound on |phi_i| + sum_j |A_ij|, in `ARVAE` on the spectral norm.
         phi_init: phi at the start, inside (-rho_max, rho_max).
-        transition_scale: s, the standard deviation of a step of the prior, at the start.
+        transition_scale: s, the standard deviation of a step of the prior, at the start, in [1e-4, 100].
         sigma: posterior scale: "unit", "scalar" or "amortized" (dearer: the KL is then evaluated patch by patch).
         lookback_weight: see above; 0 leaves the likelihood of the look-back out.
         trajectory_windows: the KL and the look-back's likelihood are computed on so many windows of a training batch,
@@ -210,7 +211,7 @@ class TrajectoryModel(VariationalModel):
         if arguments["trajectory_windows"] is not None:
             require_int("trajectory_windows", arguments["trajectory_windows"], 1)
         require_range("lookback_weight", arguments["lookback_weight"], 0.0)
-        require_range("transition_scale", arguments["transition_scale"], 0.0, open_low=True)
+        require_range("transition_scale", arguments["transition_scale"], *SCALES)
         if "dense" in self.GRAPHS and arguments["n_units"] != 1:
             raise ValueError(
                 f"n_units={arguments['n_units']!r} is not allowed; the global latent is one unit, set latent_dim"

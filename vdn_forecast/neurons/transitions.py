@@ -10,6 +10,8 @@ from .checks import require_int, require_range
 from .graphs import neighbours
 
 _TINY = 1e-12  # tanh(n) / n is 1 there
+SCALES = (1e-4, 100.0)  # what s and sqrt(v_1) are held in, as posterior scales are: no overflow of their squares
+_LOG_SCALES = tuple(map(math.log, SCALES))
 
 
 class Transition(nn.Module):
@@ -22,7 +24,7 @@ class Transition(nn.Module):
         latent_dim: k.
         rho_max: bound on the drift's norm, below 1: trajectories cannot explode.
         phi_init: memory of a unit's own past at the start, inside (-rho_max, rho_max).
-        scale_init: s at the start; v_1 starts as the stationary variance s^2 / (1 - phi^2).
+        scale_init: s at the start, inside `SCALES`; v_1 starts as the stationary variance s^2 / (1 - phi^2).
         stationary: v_1 follows from s and phi instead of being learned; for uncoupled units only.
         deterministic: a twin's: no s, no v_1.
 
@@ -48,7 +50,7 @@ class Transition(nn.Module):
         require_int("latent_dim", latent_dim, 1)
         require_range("rho_max", rho_max, 0.0, 1.0, open_low=True, open_high=True)
         require_range("phi_init", phi_init, -rho_max, rho_max, open_low=True, open_high=True)
-        require_range("scale_init", scale_init, 0.0, open_low=True)
+        require_range("scale_init", scale_init, *SCALES)
         self.n_units, self.latent_dim, self.rho_max = n_units, latent_dim, rho_max
         self.stationary, self.deterministic = stationary, deterministic
         size = n_units * latent_dim
@@ -61,14 +63,14 @@ class Transition(nn.Module):
     def log_scale(self) -> Tensor:
         """log s, [N, k]."""
         assert self.scale_parameter is not None
-        return self.scale_parameter.view(self.n_units, self.latent_dim)
+        return self.scale_parameter.clamp(*_LOG_SCALES).view(self.n_units, self.latent_dim)
 
     @property
     def initial_log_scale(self) -> Tensor:
         """log sqrt(v_1), [N, k]."""
         if self.initial_parameter is None:
             return self.log_scale - 0.5 * torch.log1p(-self.memory().square()).unsqueeze(-1)
-        return self.initial_parameter.view(self.n_units, self.latent_dim)
+        return self.initial_parameter.clamp(*_LOG_SCALES).view(self.n_units, self.latent_dim)
 
     def memory(self) -> Tensor:
         """phi_i, the weight of a unit's own past, [N]; for a dense transition its mean over latents."""
