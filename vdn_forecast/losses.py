@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import neuralforecast
 import torch
@@ -68,6 +69,7 @@ class LatentMixture(GMM):
         ValueError: For any argument outside of what is allowed.
     """
 
+    ADDED_ARGUMENTS: Mapping[str, Any] = {"background": 0.0}  # as of the models
     quantiles: torch.nn.Parameter  # [Q]
     output_names: list[str]
 

@@ -64,18 +64,22 @@ def describe_arguments(model: pl.LightningModule) -> str:
     """A model's constructor arguments, defaults included, as one line of JSON; what cannot be written is left out.
 
     What a runner did to the model beside them, its attribute `runner_options`, stands among them. Arguments that the
-    class lists in `ADDED_ARGUMENTS` are left out at the value listed.
+    class of the model, or of its loss, lists in `ADDED_ARGUMENTS` are left out at the value listed.
     """
     described = {}
-    added = getattr(model, "ADDED_ARGUMENTS", {})
-    for name, value in {**model.hparams, **vars(model).get("runner_options", {})}.items():
-        if name in added and added[name] == value:
-            continue
+    for name, value in _without_added(model, {**model.hparams, **vars(model).get("runner_options", {})}).items():
         try:
             described[name] = encode_value(value, None, name)
         except SerializationError:
             continue
+        if isinstance(described[name], dict) and isinstance(described[name].get("args"), dict):
+            described[name]["args"] = _without_added(value, described[name]["args"])
     return json.dumps(described, sort_keys=True, default=str)
+
+
+def _without_added(owner: Any, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    added = getattr(owner, "ADDED_ARGUMENTS", {})
+    return {name: value for name, value in arguments.items() if name not in added or added[name] != value}
 
 
 @cache

@@ -10,6 +10,7 @@ from torch import nn
 from ..losses import LatentMixture
 
 LOSS_ARGUMENTS = ("base", "df", "objective", "eval_objective", "trajectory", "background")  # of a LatentMixture
+BACKGROUND = 0.0025  # default of the models, not of the loss itself
 
 
 def build_loss(loss: nn.Module | None, n_samples: int, **mixture: Any) -> nn.Module:
@@ -36,7 +37,8 @@ def build_loss(loss: nn.Module | None, n_samples: int, **mixture: Any) -> nn.Mod
     default = LatentMixture()
     for name, value in mixture.items():
         wanted = {value: 1.0} if name == "objective" and isinstance(value, str) else value
-        usual = {"objective": default.objective_weights, "df": 5}.get(name, getattr(default, name, None))
+        models = {"objective": default.objective_weights, "df": 5, "background": BACKGROUND}  # their defaults
+        usual = models.get(name, getattr(default, name, None))
         if wanted not in (own[name], usual):
             raise ValueError(f"{name}={value!r} is not allowed beside loss=LatentMixture(...), which has {own[name]!r}")
     return loss

@@ -24,6 +24,7 @@ _PAPER: dict[str, Any] = {
     "skip": False,
     "anchor": "mean",
     "dropout": 0.0,
+    "background": 0.0,
     "scaler_type": "identity",
     "band_target": 0.03,
     "band_shape": "heterogeneous",
