@@ -132,7 +132,7 @@ def rollouts(rounds: int) -> list[dict[str, Any]]:
             run().square().sum().backward()
             return time.perf_counter() - start
 
-        apart = float((loop() - ours()).abs().max())
+        apart = float((loop() - ours()).detach().abs().max())
         for run in (loop, ours):
             seconds(run)
         pairs = [(seconds(loop), seconds(ours)) for _ in range(rounds)]
