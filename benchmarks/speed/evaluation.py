@@ -106,7 +106,7 @@ def of_mixtures(forecasts: pd.DataFrame, label: str) -> tuple[float, float]:
     crps = nll = 0.0
     for start in range(0, len(forecasts), 4096):
         piece = forecasts.iloc[start : start + 4096]
-        y, mu, std = (torch.from_numpy(piece[names].to_numpy(np.float32)) for names in ("y", loc, scale))
+        y, mu, std = (torch.from_numpy(piece[names].to_numpy(np.float32, copy=True)) for names in ("y", loc, scale))
         crps += float(mixture_crps(y, mu, std).sum(dtype=torch.float64))
         nll -= float(mixture_log_prob(y, mu, std).sum(dtype=torch.float64))
     return crps / len(forecasts), nll / len(forecasts)

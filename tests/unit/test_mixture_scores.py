@@ -50,6 +50,8 @@ def test_mean_scores_equal_the_exact_ones(c, spread, narrow, unit, seed):
     assert float(((found.crps - crps) / size).mean().abs()) < 3e-5
     assert float(((found.crps - crps) / size).abs().max()) < 2e-3
     torch.testing.assert_close(found.nll, nll.float(), rtol=1e-4, atol=1e-4)
+    below = mixture.mixture_cdf((unit * y).double(), *last)
+    torch.testing.assert_close(found.cdf, below.float(), rtol=0, atol=1e-5)
     wide = [part.unsqueeze(-2) for part in last]
     reached = (mixture.mixture_cdf(found.quantiles.double(), *wide) - torch.tensor(LEVELS_19)).abs() < 2e-3
     near = (found.quantiles - quantiles).abs() < 1e-4 * size.unsqueeze(-1)  # in a spike, where a step is a probability

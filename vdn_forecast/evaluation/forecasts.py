@@ -201,7 +201,7 @@ def _mixture_block(
     last = loc.transpose(1, 2), scale.transpose(1, 2)  # [W, h, C]
     if df is None:
         found = mixture_scores(y, loc, scale)
-        return ForecastBlock(series, y, loc.mean(1), found.quantiles, found.crps, found.nll, mixture=last)
+        return ForecastBlock(series, y, loc.mean(1), found.quantiles, found.crps, found.nll, found.cdf, mixture=last)
     quantiles, nll = mixture.mixture_quantiles(*last, LEVELS_19, df), -mixture.mixture_log_prob(y, *last, df)
     return ForecastBlock(series, y, loc.mean(1), quantiles, None, nll, mixture=last)
 

@@ -25,6 +25,7 @@ class ForecastBlock:
         quantiles: [W, h, 19] at .05 .. .95; None for a point forecast.
         crps: exact CRPS [W, h] where a closed form exists.
         nll: negative log-density [W, h] where there is one.
+        cdf: probability below y [W, h] where a closed form exists: coverage without the quantiles' rounding.
         origin: [W] number of each window's origin, counted from the first of the split.
         mixture: locations and scales [W, h, C] each, of a model that emits a mixture.
     """
@@ -35,6 +36,7 @@ class ForecastBlock:
     quantiles: Tensor | None = None
     crps: Tensor | None = None
     nll: Tensor | None = None
+    cdf: Tensor | None = None
     origin: Tensor | None = None
     mixture: tuple[Tensor, Tensor] | None = None
 
@@ -117,7 +119,10 @@ class ScoreSums:
         found = {"crps19": 2 * pinball.mean(-1), "mae": difference[..., _MEDIAN].abs()}
         for level in (80, 90):
             low, median, high = block.interval(level)
-            found[f"coverage{level}"] = ((block.y >= low) & (block.y <= high)).float()
+            covered = (block.y >= low) & (block.y <= high)
+            if block.cdf is not None:
+                covered = (block.cdf - 0.5).abs() <= level / 200
+            found[f"coverage{level}"] = covered.float()
             found[f"width{level}"] = high - low
             if self.interval_scale is not None:
                 low, high = (median + self.interval_scale * (end - median) for end in (low, high))
