@@ -17,8 +17,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; None for the process's own.
 
     Returns:
-        0; 1 where cells failed, now or before, or a dataset could not be used; 2 where the words or a file of the
-        user's are off (argparse leaves with 2 by itself).
+        0; 1 where cells failed, now or before, a dataset could not be used or a search has no winner; 2 where the
+        words or a file of the user's are off (argparse leaves with 2 by itself).
     """
     parser = argparse.ArgumentParser(
         prog="vdn-forecast", description="Variational distributional neurons (EVE) for NeuralForecast."
@@ -49,7 +49,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report.add_argument("--out", default="runs/report", help="folder of the report (default: runs/report)")
     report.add_argument("--published", help="CSV of published figures to stand beside ours")
     report.add_argument("--candidate", default="EVE", help="line that the tests of difference compare with each other")
-    for parsed in (demo, run):
+    search = commands.add_parser("search", help="search a model's arguments; trials are kept")
+    steps = search.add_subparsers(dest="action", required=True)
+    begun = steps.add_parser("run", help="begin a search")
+    resumed = steps.add_parser("resume", help="go on with a search, or join one that runs elsewhere")
+    page = steps.add_parser("report", help="write a page on a search, finished or under way")
+    for parsed in (begun, resumed, page):
+        parsed.add_argument("file", help="YAML file, see configs/search")
+        parsed.add_argument("--out", default="runs", help="results lie in OUT/search-NAME (default: runs)")
+    for parsed in (begun, resumed):
+        parsed.add_argument("--data", help="benchmark data folder (default: VDN_DATA_DIR)")
+        parsed.add_argument("--trials", type=int, metavar="N", help="finished trials in all, in place of the file's")
+        parsed.add_argument(
+            "--workers", type=int, default=0, metavar="N", help="processes (default: 0, run in this one)"
+        )
+    for parsed in (demo, run, begun, resumed):
         parsed.add_argument("--threads", type=int, help="torch threads (default: torch's choice; 1 for each worker)")
     chosen = parser.parse_args(arguments)
     try:
@@ -63,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(chosen: argparse.Namespace) -> int:
     """The chosen command."""
+    if chosen.command == "search":
+        return _search(chosen)
     if getattr(chosen, "action", "") == "report":
         from vdn_forecast.evaluation.report import write_report
 
@@ -93,6 +109,33 @@ def _run(chosen: argparse.Namespace) -> int:
         runner = Runner(suite, chosen.out, chosen.data, source, execution)
         runner.run(chosen.only)
         return int(runner.failures > 0 or bool(runner.refused))
+    return 0
+
+
+def _search(chosen: argparse.Namespace) -> int:
+    """Run, resume or report a search."""
+    if chosen.action != "report":
+        _prepare(chosen.threads)
+    from vdn_forecast.search.command import report_search, run_search
+    from vdn_forecast.search.winner import SearchError
+
+    if chosen.action == "report":
+        print(report_search(chosen.file, chosen.out))
+        return 0
+    try:
+        found = run_search(
+            chosen.file,
+            chosen.out,
+            chosen.data,
+            resume=chosen.action == "resume",
+            trials=chosen.trials,
+            workers=chosen.workers,
+            threads=chosen.threads,
+        )
+    except SearchError as error:
+        print(f"vdn-forecast: {error}", file=sys.stderr)
+        return 1
+    print(found)
     return 0
 
 

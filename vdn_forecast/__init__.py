@@ -13,8 +13,12 @@ from .frames import check_frame
 from .losses import LatentMixture
 from .models import AREVE, ARVAE, EVE, VariationalModel
 from .sample_paths import sample_paths
+from .search import AUTOS, AutoAREVE, AutoARVAE, AutoEVE
 
-register_models({"eve": EVE, "areve": AREVE, "arvae": ARVAE})
+register_models(
+    {cls.__name__.lower(): cls for cls in (EVE, AREVE, ARVAE)}
+    | {auto.__name__.lower(): auto.model_class for auto in AUTOS}
+)
 check_frames_for(lambda model: issubclass(getattr(model, "cls_model", type(model)), VariationalModel), check_frame)
 
 
@@ -32,4 +36,16 @@ def load(path: str | Path, **kwargs: Any) -> Any:
     return NeuralForecast.load(str(path), **kwargs)
 
 
-__all__ = ["AREVE", "ARVAE", "EVE", "LatentMixture", "__version__", "check_frame", "load", "sample_paths"]
+__all__ = [
+    "AREVE",
+    "ARVAE",
+    "EVE",
+    "AutoAREVE",
+    "AutoARVAE",
+    "AutoEVE",
+    "LatentMixture",
+    "__version__",
+    "check_frame",
+    "load",
+    "sample_paths",
+]

@@ -5,16 +5,19 @@ import inspect
 import pytest
 import torch
 from neuralforecast import _serialization, core, tsdataset
-from neuralforecast.common import _base_model, _scalers
+from neuralforecast.common import _base_auto, _base_model, _scalers
 from neuralforecast.losses.pytorch import MAE, DistributionLoss
 
 from vdn_forecast._compat import (
+    AutoHost,
     FlooredNorm,
     base_argument_names,
     check_encodable,
+    read_metadata,
     register_loss,
     register_models,
     trainer_argument_names,
+    with_metadata,
 )
 
 SIGNATURES = {
@@ -32,6 +35,29 @@ SIGNATURES = {
         "w_idxs",
         "final_condition",
         "sample_weight",
+    ],
+    _base_auto.BaseAuto._fit_model: [
+        "self",
+        "cls_model",
+        "config",
+        "dataset",
+        "val_size",
+        "test_size",
+        "distributed_config",
+    ],
+    _base_auto.BaseAuto._tune_model: [
+        "self",
+        "cls_model",
+        "dataset",
+        "val_size",
+        "test_size",
+        "cpus",
+        "gpus",
+        "verbose",
+        "num_samples",
+        "search_alg",
+        "config",
+        "time_budget",
     ],
     tsdataset.TimeSeriesDataset.__init__: [
         "self",
@@ -154,3 +180,31 @@ def test_argument_names():
 @pytest.mark.parametrize("method", [core.NeuralForecast.fit, core.NeuralForecast.cross_validation])
 def test_the_wrapped_methods_still_take_the_columns_by_name(method):
     assert {"df", "id_col", "time_col", "target_col"} <= set(inspect.signature(method).parameters)
+
+
+def test_auto_host_takes_the_place_of_an_auto():
+    assert issubclass(AutoHost, _base_auto.BaseAuto)
+    source = inspect.getsource(core.NeuralForecast.fit)
+    assert "_reuse_search = True" in source  # what `keeps_results` reads
+    assert list(inspect.signature(_base_auto.BaseAuto.fit).parameters) == [
+        "self",
+        "dataset",
+        "val_size",
+        "test_size",
+        "random_seed",
+        "distributed_config",
+    ]
+
+
+def test_metadata_travels_with_a_safetensors_file():
+    from safetensors.torch import load, save
+
+    artifact = save({"x": torch.arange(3.0)}, {"model_class": "EVE"})
+    assert read_metadata(artifact, "study") is None
+    richer = with_metadata(artifact, "study", {"trials": [1, None, "ü"]})
+    assert read_metadata(richer, "study") == {"trials": [1, None, "ü"]}
+    assert read_metadata(richer, "model_class_") is None
+    assert torch.equal(load(richer)["x"], torch.arange(3.0))
+    for broken in (b"", b"PK\x03\x04" * 10, richer[:20]):
+        with pytest.raises(ValueError, match="no safetensors file"):
+            read_metadata(broken, "study")

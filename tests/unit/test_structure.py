@@ -5,6 +5,7 @@ import inspect
 from pathlib import Path
 
 import pytest
+from neuralforecast.common._base_auto import BaseAuto
 from neuralforecast.common._base_model import BaseModel
 from neuralforecast.core import NeuralForecast
 from neuralforecast.losses import pytorch as nf_losses
@@ -136,7 +137,7 @@ def private_names_of_neuralforecast() -> set[str]:
     classes = [value for value in vars(nf_losses).values() if inspect.isclass(value)]
     losses = [cls for cls in classes if cls.__module__ == nf_losses.__name__]
     own = [cls for cls in BaseModel.__mro__ if cls.__module__.startswith("neuralforecast.")]
-    for cls in (*own, NeuralForecast, TimeSeriesDataset, TimeSeriesLoader, *losses):
+    for cls in (*own, BaseAuto, NeuralForecast, TimeSeriesDataset, TimeSeriesLoader, *losses):
         names |= {name for name in vars(cls) if name.startswith("_") and not name.startswith("__")}
     return names - {name for name in names if name.startswith("_abc_")}
 

@@ -1,5 +1,6 @@
 """The only place that names private things of NeuralForecast; `tests/unit/test_compat_names.py` pins each."""
 
+from .auto import AutoHost, OptunaOptions, RayOptions, read_metadata, with_metadata
 from .frame_hook import check_frames_for
 from .gather import LazyWindows, Panel, PanelWindows, WindowSpec, evaluation_layout
 from .peers import on_gathered_windows
@@ -15,12 +16,15 @@ from .scaler import FlooredNorm, typical_deviation
 from .windows import GatherWindows, IndexedDataset, count_windows, window_batches, window_spec
 
 __all__ = [
+    "AutoHost",
     "FlooredNorm",
     "GatherWindows",
     "IndexedDataset",
     "LazyWindows",
+    "OptunaOptions",
     "Panel",
     "PanelWindows",
+    "RayOptions",
     "WindowSpec",
     "base_argument_names",
     "check_encodable",
@@ -29,10 +33,12 @@ __all__ = [
     "describe_arguments",
     "evaluation_layout",
     "on_gathered_windows",
+    "read_metadata",
     "register_loss",
     "register_models",
     "trainer_argument_names",
     "typical_deviation",
     "window_batches",
     "window_spec",
+    "with_metadata",
 ]

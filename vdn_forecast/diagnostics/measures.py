@@ -15,6 +15,7 @@ from .._compat import count_windows, window_batches
 from ..control import UnitController, UnitMeasures, UnitSums
 from ..losses import LatentMixture
 from ..mixture import LEVELS_19, crps_from_quantiles, mixture_quantiles
+from ..mixture_scores import mixture_scores
 from ..models import VariationalModel
 from ..models.checks import without_gaps
 from ..neurons import UnitState, VariationalLayer, out_of_band
@@ -169,13 +170,22 @@ def _crps19(model: VariationalModel, dataset: TimeSeriesDataset, indices: Tensor
         loss = model.loss
         assert isinstance(loss, LatentMixture)
         loc, scale = loss.scale_decouple(loss.domain_map(raw), loc=batch["loc"], scale=batch["scale"])[:2]
-        quantiles = mixture_quantiles(loc.squeeze(2), scale.squeeze(2), LEVELS_19, loss.df)  # [W, h, 19]
         y, mask = batch["y"].squeeze(-1), batch["mask"].squeeze(-1)
         observed = mask > 0
-        values = crps_from_quantiles(torch.where(observed, y, 0.0), quantiles, LEVELS_19)
+        y = torch.where(observed, y, 0.0)
+        values = crps_from_quantiles(y, _quantiles(y, loc.squeeze(2), scale.squeeze(2), loss.df), LEVELS_19)
         total += float(torch.where(observed, values, 0.0).double().sum())
         count += float(observed.sum())
     return total / count if count else float("nan")
+
+
+def _quantiles(y: Tensor, loc: Tensor, scale: Tensor, df: int | None) -> Tensor:
+    """At the 19 levels, [W, h, 19]: of Normal mixtures from a table, which is faster and close enough for means."""
+    if df is not None:
+        return mixture_quantiles(loc, scale, LEVELS_19, df)
+    found = mixture_scores(y, loc.transpose(1, 2).contiguous(), scale.transpose(1, 2).contiguous()).quantiles
+    assert found is not None
+    return found
 
 
 @contextmanager

@@ -98,7 +98,7 @@ class ProcessWorker:
 def _serve(pipe: Connection, suite: Suite, directory: str | Path | None, recording: Recording, threads: int) -> None:
     """The process's life: cells until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     keep_memory()
     shelf = Shelf(suite, directory)
@@ -118,7 +118,7 @@ def _serve(pipe: Connection, suite: Suite, directory: str | Path | None, recordi
             pipe.send(done)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """A parent that is killed takes its workers along: their rows would have nobody to write them."""
     parent = multiprocessing.parent_process()
     if parent is not None:

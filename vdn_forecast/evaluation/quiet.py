@@ -19,7 +19,7 @@ QUIET_TRAINER: dict[str, Any] = {
 @contextmanager
 def quiet_lightning() -> Iterator[None]:
     """Raise the level of every Lightning logger to ERROR and drop its known warnings; both come back after."""
-    names = [name for name in logging.root.manager.loggerDict if "lightning" in name]
+    names = [name for name in list(logging.root.manager.loggerDict) if "lightning" in name]
     levels = {name: logging.getLogger(name).level for name in names}
     try:
         for name in names:

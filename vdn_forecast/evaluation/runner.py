@@ -16,7 +16,7 @@ from .failures import Failure, FailureTable
 from .pool import Pool
 from .results import ResultTable
 from .schedule import Schedule, Task
-from .suite_file import checked_max_time
+from .suite_file import checked_seconds
 from .suites import Suite
 from .time_limit import can_limit_time
 
@@ -56,7 +56,7 @@ class Execution:
             raise ValueError(f"executor={self.executor!r} is not known; choose one of {EXECUTORS}")
         if self.address is not None and self.executor != "ray":
             raise ValueError(f"address={self.address!r} is not allowed with executor={self.executor!r}, only with ray")
-        checked_max_time(self.max_time)
+        checked_seconds("max_time", self.max_time)
 
 
 class Runner:

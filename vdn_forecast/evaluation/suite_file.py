@@ -31,17 +31,37 @@ def read_suite(path: str | Path) -> Suite:
         ValueError: no YAML, a key that is unknown, missing or there twice, or a value outside of what is allowed.
     """
     path = Path(path)
+    content = read_yaml(path)
+    if isinstance(content, dict) and content.get("protocol") == "eve-paper":
+        raise ValueError(f"{path}: 'eve-paper' has its own training loop: python -m benchmarks.eve_paper run {path}")
+    return suite_of(str(path), content, path.parent)
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds.
+
+    Raises:
+        ValueError: no YAML, or a key that is there twice.
+    """
     text = path.read_text(encoding="utf-8")
     try:
         tree = yaml.compose(text, Loader=yaml.SafeLoader)
         if tree is not None:
             _refuse_doubles(str(path), tree)
-        content = yaml.safe_load(text)
+        return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is no YAML: {error}") from error
-    if isinstance(content, dict) and content.get("protocol") == "eve-paper":
-        raise ValueError(f"{path}: 'eve-paper' has its own training loop: python -m benchmarks.eve_paper run {path}")
-    content = _keys(str(path), content, TOP, TOP_NEEDED)
+
+
+def suite_of(where: str, content: Any, folder: Path) -> Suite:
+    """A suite from what its file holds; errors as of `read_suite`.
+
+    Args:
+        where: what messages name.
+        content: keys and values.
+        folder: where files that it names are looked for.
+    """
+    content = known_keys(where, content, TOP, TOP_NEEDED)
     if not isinstance(content["name"], str) or Path(content["name"]).name != content["name"]:
         raise ValueError(f"name={content['name']!r} is not allowed; give a text that can name a file")
     if content["protocol"] not in PROTOCOLS:
@@ -50,7 +70,7 @@ def read_suite(path: str | Path) -> Suite:
     panels: dict[str, Panel] = {}
     for dataset, entry in _mapping("datasets", content["datasets"]).items():
         if isinstance(entry, dict):
-            panels[dataset], entry = _panel(dataset, entry, path.parent)
+            panels[dataset], entry = _panel(dataset, entry, folder)
         elif dataset not in DATASETS:
             raise ValueError(
                 f"datasets: {dataset!r} is not known; choose from {sorted(DATASETS)}, or describe your own with the "
@@ -71,7 +91,7 @@ def read_suite(path: str | Path) -> Suite:
     for name in ("windows", "paths"):
         if not isinstance(content.get(name, False), bool):
             raise ValueError(f"{name}={content[name]!r} is not allowed; give true or false")
-    defaults = _arguments("defaults", content.get("defaults", {}))
+    defaults = model_arguments("defaults", content.get("defaults", {}))
     models = _mapping("models", content["models"])
     return Suite(
         name=content["name"],
@@ -82,14 +102,14 @@ def read_suite(path: str | Path) -> Suite:
         lines=tuple(_line(str(label), entry, defaults, tuple(horizon)) for label, entry in models.items()),
         input_size=input_size,
         panels=panels,
-        max_time=checked_max_time(content.get("max_time")),
+        max_time=checked_seconds("max_time", content.get("max_time")),
         windows=content.get("windows", False),
         paths=content.get("paths", False),
     )
 
 
-def checked_max_time(value: Any) -> float | None:
-    """Seconds that a cell may take.
+def checked_seconds(name: str, value: Any) -> float | None:
+    """A limit of time.
 
     Raises:
         ValueError: neither None nor a number above zero.
@@ -97,26 +117,26 @@ def checked_max_time(value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise ValueError(f"max_time={value!r} is not allowed; give seconds > 0, or leave it out")
+        raise ValueError(f"{name}={value!r} is not allowed; give seconds > 0, or leave it out")
     return float(value)
 
 
 def _line(label: str, entry: Any, defaults: Mapping[str, Any], datasets: tuple[str, ...]) -> Line:
     where = f"models.{label}"
-    entry = _keys(where, entry, LINE, ("model",))
+    entry = known_keys(where, entry, LINE, ("model",))
     model = entry["model"]
     try:
         config = find_config(model)
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from error
-    arguments = _arguments(f"{where}.arguments", entry.get("arguments", {}))
+    arguments = model_arguments(f"{where}.arguments", entry.get("arguments", {}))
     by_dataset = _mapping(f"{where}.by_dataset", entry.get("by_dataset", {}), empty=True)
     for dataset, values in by_dataset.items():
         if dataset not in datasets and dataset not in DATASETS:
             raise ValueError(f"{where}.by_dataset: {dataset!r} is not known; the suite has {list(datasets)}")
-        _arguments(f"{where}.by_dataset.{dataset}", values)
+        model_arguments(f"{where}.by_dataset.{dataset}", values)
     search = entry.get("search", {})
-    search = dict(config.search) if search == "own" else _arguments(f"{where}.search", search)
+    search = dict(config.search) if search == "own" else model_arguments(f"{where}.search", search)
     for name, values in search.items():
         if not isinstance(values, list) or not values:
             raise ValueError(f"{where}.search: {name}={values!r} is not allowed; give a list of values to choose from")
@@ -133,13 +153,13 @@ def _panel(name: str, entry: dict[str, Any], folder: Path) -> tuple[Panel, Any]:
     if name in DATASETS:
         raise ValueError(f"{where}: this name is one of the benchmark's; give your data another one, or {name} only h")
     if "synthetic" in entry:
-        _keys(where, entry, ("h", "synthetic"), ("h", "synthetic"))
-        shape = _keys(f"{where}.synthetic", entry["synthetic"], SYNTHETIC, SYNTHETIC[:2])
+        known_keys(where, entry, ("h", "synthetic"), ("h", "synthetic"))
+        shape = known_keys(f"{where}.synthetic", entry["synthetic"], SYNTHETIC, SYNTHETIC[:2])
         for key, value in shape.items():
             if not _is_int(value, 0 if key == "seed" else 1):
                 raise ValueError(f"{where}.synthetic: {key}={value!r} is not allowed; give a number >= 1 (seed: >= 0)")
         return SyntheticPanel(**shape), entry["h"]
-    _keys(where, entry, FILE_PANEL, FILE_PANEL[:4])
+    known_keys(where, entry, FILE_PANEL, FILE_PANEL[:4])
     file, split, freq, season = entry["file"], entry["split"], entry["freq"], entry.get("season", 1)
     if not isinstance(file, str) or not isinstance(freq, str):
         raise ValueError(f"{where}: file={file!r}, freq={freq!r} are not allowed; give two texts")
@@ -159,8 +179,8 @@ def _horizons(dataset: str, entry: Any) -> tuple[int, ...]:
     return tuple(found)
 
 
-def _arguments(where: str, found: Any) -> dict[str, Any]:
-    """Arguments of a model by name, none of those that the suite sets."""
+def model_arguments(where: str, found: Any) -> dict[str, Any]:
+    """Arguments of a model by name, none of those that the suite sets; else a ValueError."""
     found = _mapping(where, found, empty=True)
     for name in found:
         if name in RESERVED:
@@ -180,7 +200,8 @@ def _mapping(where: str, found: Any, *, empty: bool = False) -> dict[Any, Any]:
     return found
 
 
-def _keys(where: str, found: Any, known: Collection[str], needed: Collection[str]) -> dict[str, Any]:
+def known_keys(where: str, found: Any, known: Collection[str], needed: Collection[str]) -> dict[str, Any]:
+    """The mapping itself, if it has all needed keys and none that is unknown; else a ValueError."""
     if not isinstance(found, dict):
         raise ValueError(f"{where} must hold keys and values, not {found!r}; known keys are {sorted(known)}")
     unknown = sorted(map(str, set(found) - set(known)))

@@ -10,7 +10,8 @@ from optuna.trial import FrozenTrial, TrialState
 from ..diagnostics import UnitSummary
 
 DEFAULTS = {"out": 0.10, "alive": 0.95}
-_SIGN = {"out": "<=", "alive": ">="}
+SIGN = {"out": "<=", "alive": ">="}
+"""What each is held to."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Constraints:
         return {name: bound for name, bound in (("out", self.out), ("alive", self.alive)) if bound is not None}
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {_SIGN[name]} {bound:g}" for name, bound in self.as_dict().items()) or "none"
+        return ", ".join(f"{name} {SIGN[name]} {bound:g}" for name, bound in self.as_dict().items()) or "none"
 
     def violations(self, summary: UnitSummary) -> dict[str, float]:
         """How far beyond each constraint a network is, by name; zero or less is kept."""
