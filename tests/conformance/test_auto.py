@@ -28,7 +28,7 @@ TRAINING = {name: value for name, value in COMMON.items() if name not in ("h", "
 def auto(request):
     """Builds a small Auto called "m" from keyword arguments."""
     cls = request.param
-    usual = {"depth": 1, "latent_dim": 1, "graph": "none"}
+    usual = {"depth": 1, "latent_dim": 1}
     taken = inspect.signature(cls.model_class).parameters
     small = {name: value for name, value in usual.items() if name in taken} | MODELS[cls.model_class]
     config = {**TRAINING, **small}

@@ -61,7 +61,7 @@ def another_process(path: Path, number: int, steps: int = 8) -> Iterator[subproc
         process.wait()
 
 
-def wait_for_trials(path: Path, number: int, process: subprocess.Popen[bytes], deadline: float = 300) -> None:
+def wait_for_trials(path: Path, number: int, process: subprocess.Popen[bytes], deadline: float = 900) -> None:
     """Wait until a storage has so many finished trials."""
     until = time.monotonic() + deadline
     while True:

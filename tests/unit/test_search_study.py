@@ -104,7 +104,7 @@ def test_two_processes_on_one_storage(tmp_path, total):
 
 
 def test_threads_run_as_many_trials():
-    found = searched(auto(num_samples=5, n_jobs=2)).results
+    found = searched(auto(num_samples=5, n_jobs=2, pruner="none")).results
     assert [(t.state, t.user_attrs.get("where")) for t in found.trials] == [(TrialState.COMPLETE, None)] * 5
 
 
