@@ -12,6 +12,7 @@ from neuralforecast.tsdataset import TimeSeriesDataset
 from neuralforecast.utils import AirPassengersPanel
 
 from vdn_forecast import EVE, LatentMixture, check_frame
+from vdn_forecast.models.outputs import BACKGROUND
 
 TINY = {
     "h": 12,
@@ -288,3 +289,11 @@ def test_a_frame_of_another_library_is_converted(panel):
 
     with pytest.raises(ValueError, match="0 rows"):
         check_frame(Foreign())
+
+
+def test_a_loss_of_the_users_own_stands_beside_the_models_default_background():
+    model = EVE(h=4, input_size=8, loss=LatentMixture(n_samples=2, background=0.0))
+    assert model.loss.background == 0.0
+    assert EVE(h=4, input_size=8).loss.background == BACKGROUND
+    with pytest.raises(ValueError, match=r"background=0\.5 is not allowed beside loss=LatentMixture"):
+        EVE(h=4, input_size=8, background=0.5, loss=LatentMixture(n_samples=2))

@@ -136,7 +136,7 @@ class EVE(Presets, TiedModel):
         objective: str | dict[str, float] = "mixture",
         eval_objective: str = "crps",
         trajectory: bool = False,
-        background: float = 0.0025,
+        background: float = 1e-5,
         n_latent_samples: int | None = None,
         n_predict_samples: int | None = None,
         kl_weight: float = 0.001,

@@ -10,7 +10,7 @@ from torch import nn
 from ..losses import LatentMixture
 
 LOSS_ARGUMENTS = ("base", "df", "objective", "eval_objective", "trajectory", "background")  # of a LatentMixture
-BACKGROUND = 0.0025  # default of the models, not of the loss itself
+BACKGROUND = 1e-5  # default of the models, not of the loss itself
 
 
 def build_loss(loss: nn.Module | None, n_samples: int, **mixture: Any) -> nn.Module:
