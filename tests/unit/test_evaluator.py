@@ -66,7 +66,9 @@ def test_streaming_equals_cross_validation(name: str, arguments: dict[str, Any])
         # the same quantiles for the long frame
         from vdn_forecast import LatentMixture
 
-        extra["loss"] = LatentMixture(n_samples=streamed.model.n_latent_samples, quantiles=list(LEVELS_19))
+        own = streamed.model.loss
+        same = {"n_samples": own.n_samples, "background": own.background}
+        extra["loss"] = LatentMixture(quantiles=list(LEVELS_19), **same)
     whole = by_cross_validation(build_model(name, H, INPUT_SIZE, 12, n_series=2, **extra))
     got = streamed.test.summary()
     # NeuralForecast draws a distribution's quantiles from samples

@@ -150,6 +150,8 @@ def _outputs(
     finally:
         model.set_test_size(before)
         model.train(mode)
+    if len(parts) == 1:
+        return [part.cpu() for part in parts[0]]
     return [torch.cat(part).cpu() for part in zip(*parts, strict=True)]
 
 
