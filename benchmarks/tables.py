@@ -64,6 +64,21 @@ def speed() -> str:
     return "\n".join(lines)
 
 
+def evaluation() -> str:
+    """Streaming evaluation beside `cross_validation`, one row per model."""
+    rows = pd.read_csv(RESULTS / "evaluation.csv")
+    lines = [
+        "| model | cross_validation | streaming | times faster | highest memory | beyond what was loaded before |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows.itertuples():
+        memory = f"{row.cross_validation_peak_mb:,.0f} against {row.streaming_peak_mb:,.0f} MB"
+        beyond = f"{row.times_less_memory_beyond_loading:,.0f} times less"
+        seconds = f"{row.cross_validation_seconds:.1f} s | {row.streaming_seconds:.1f} s"
+        lines.append(f"| {row.model} | {seconds} | {row.times_faster:.1f} | {memory} | {beyond} |")
+    return "\n".join(lines)
+
+
 def _plus(deviation: float, several: bool) -> str:
     return f" ± {deviation:.4f}" if several else ""
 
@@ -81,6 +96,7 @@ def main() -> None:
         "leaderboard": accuracy("ltsf", chosen=False),
         "twins": accuracy("first", chosen=True),
         "speed": speed(),
+        "evaluation": evaluation(),
     }
     for name, table in tables.items():
         pattern = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
