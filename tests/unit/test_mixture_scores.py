@@ -109,3 +109,14 @@ def test_components_without_width_and_far_outcomes():
     assert abs(float(found.quantiles[0, 0, 0])) < 1e-3
     far = mixture_scores(torch.tensor([[1e4]]), loc, torch.ones_like(scale))
     assert float(far.nll[0, 0]) == pytest.approx(5e7, rel=1e-2)
+
+
+@pytest.mark.parametrize("narrow", [0.0, 0.3, 0.6])
+def test_mean_widths_of_intervals_equal_the_exact_ones(narrow):
+    y, loc, scale = random_mixtures(400, 16, 12, 3, 0.7, narrow)
+    found = mixture_scores(y, loc, scale).quantiles
+    assert found is not None
+    quantiles = exact(y, loc, scale)[2]
+    for low, high in ((0, 18), (1, 17)):
+        ours, theirs = found[..., high] - found[..., low], quantiles[..., high] - quantiles[..., low]
+        assert float(ours.mean()) == pytest.approx(float(theirs.mean()), rel=5e-5)
