@@ -1,9 +1,11 @@
 # make run    the main job: EVE beside its twin and NeuralForecast's models (DATA=folder for ETTh1)
 # make test   lint, types and tests
 # make lint   ruff and mypy alone
+# JOBS=N      processes of the tests (2; 0: none)
 # TORCH_INDEX=URL installs torch from that index: on Linux, PyPI's torch brings CUDA, gigabytes that no test needs
 PYTHON ?= python3
 VENV ?= .venv
+JOBS ?= 2
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
@@ -19,7 +21,7 @@ run: $(STAMP)
 	$(BIN)/vdn-forecast demo $(if $(DATA),--data $(DATA))
 
 test: lint
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
