@@ -2,10 +2,11 @@
 
 The rows are standardised, so that one grid serves all; the exponents of all densities are then a matrix product with
 the grid's (x^2, x, 1). The nodes are x = sinh(t) at equal steps of t: dense in the middle, wide in the tails. Sums over
-them are the trapezoid rule, which converges geometrically for such integrands (Trefethen and Weideman 2014); the CDF is
-its running form, of sixth order. A forecast whose components are too narrow for the grid, or reach beyond it, is left
-to the exact search. A quantile has its probability to 2e-3, usually to 1e-4; a pinball loss is flat at its quantile, so
-that mean scores agree to 3e-5 of the standard deviation (tested).
+them are the trapezoid rule, which converges geometrically for such integrands (Trefethen and Weideman 2014), the CDF is
+the integral of the sinc series through them, which converges as fast (Stenger 1993). A forecast whose components are
+too narrow for a grid, or reach beyond it, is left to a finer one, and at last to the exact search. A quantile has its
+probability to 2e-3, usually to 1e-4; a pinball loss is flat at its quantile, so that mean scores agree to 3e-5 of the
+standard deviation (tested).
 """
 
 from __future__ import annotations
@@ -15,16 +16,15 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
+from scipy.special import sici
 from torch import Tensor
 
-_NODES, _REACH = 33, 8.0  # the outermost nodes, in standard deviations
-_COARSE = 0.3  # limit of the mean over components of (the grid's step where it lies / its scale)^6
+GRIDS = ((25, 7.0), (97, 12.0))  # number of nodes and the outermost one in standard deviations, in order of use
+_COARSE = 0.1  # limit of the mean over components of (the grid's step where it lies / its scale)^6
 _MASS_ERROR = 1e-4  # what the grid may miss of a probability of 1
-_SHIFT = 30.0  # density terms are kept times exp(30), at least 1
-_CELLS = 384  # forecasts per piece: 33 x 16 x 384 densities stay in the second-level cache
+_SMALLEST = -80.0  # logarithm below which a term counts as this: denormal numbers are slow
+_PIECE = 150_000  # terms of one temporary: fits the second-level cache
 _OUTER = (1, 2, 18, 19)  # twentieths that bound the intervals whose mean width is reported
-_SLOPE = (-1.0, 9.0, -45.0, 0.0, 45.0, -9.0, 1.0)  # derivative at the middle of seven points, x 60
-_RUNNING = (11.0, -93.0, 802.0, 802.0, -93.0, 11.0)  # integral over the middle of six points, x 1440
 
 
 class _Grid(NamedTuple):
@@ -46,24 +46,20 @@ class _Grid(NamedTuple):
 
 
 @cache
-def _grid(device: torch.device, dtype: torch.dtype) -> _Grid:
-    t = torch.linspace(-math.asinh(_REACH), math.asinh(_REACH), _NODES, dtype=torch.float64)
+def _grid(nodes: int, reach: float, device: torch.device, dtype: torch.dtype) -> _Grid:
+    t = torch.linspace(-math.asinh(reach), math.asinh(reach), nodes, dtype=torch.float64)
     step = float(t[1] - t[0])
     x, weight = t.sinh(), t.cosh() * step
-    parts = torch.zeros(_NODES - 1, _NODES + 4, dtype=torch.float64)
-    for k in range(_NODES - 1):
-        parts[k, k : k + 6] = torch.tensor(_RUNNING, dtype=torch.float64) / 1440
-    running = torch.zeros(_NODES, _NODES, dtype=torch.float64)
-    running[1:] = parts[:, 2:-2].cumsum(0)  # densities vanish beyond the ends
-    slope = torch.zeros(_NODES, _NODES + 6, dtype=torch.float64)
-    for k in range(_NODES):
-        slope[k, k : k + 7] = torch.tensor(_SLOPE, dtype=torch.float64) / 60
-    slope = slope[:, 3:-3] / weight.unsqueeze(1)
+    apart = torch.arange(nodes).unsqueeze(1) - torch.arange(nodes)  # [K, K]
+    # integral and derivative of the sinc series through the values at the nodes (Stenger 1993, 1.5 and 3.1)
+    running = (0.5 + torch.from_numpy(sici(math.pi * apart.numpy())[0]) / math.pi) * weight
+    sign = 1.0 - 2.0 * (apart % 2)
+    slope = torch.where(apart == 0, 0.0, sign / apart.where(apart != 0, 1)) / weight.unsqueeze(1)
     powers = torch.stack([-x.square() / 2, x, torch.ones_like(x)], dim=1)
     twentieth = torch.tensor([*_OUTER, *(k for k in range(1, 20) if k not in _OUTER)])
     counting = (torch.arange(21) < twentieth.unsqueeze(1)).double()
     level, rising = twentieth.double().unsqueeze(1) / 20, twentieth.argsort().to(device)
-    parts_of = (x, x.diff(), weight, powers, running * weight, slope, counting, level)
+    parts_of = (x, x.diff(), weight, powers, running, slope, counting, level)
     return _Grid(*(part.to(device, dtype) for part in parts_of), rising, step)  # type: ignore
 
 
@@ -75,6 +71,7 @@ class MixtureTable(NamedTuple):
         cdf: [K, n].
         spread: E|X - X'| / 2, [n].
         centre, std: mean and standard deviation, [n], in the unit of y.
+        grid: its nodes, and what follows from them.
         resolved: [n] bool, False where the grid does not do.
     """
 
@@ -83,17 +80,19 @@ class MixtureTable(NamedTuple):
     spread: Tensor
     centre: Tensor
     std: Tensor
+    grid: _Grid
     resolved: Tensor
 
 
-def mixture_table(loc: Tensor, scale: Tensor) -> MixtureTable:
+def mixture_table(loc: Tensor, scale: Tensor, nodes: int, reach: float) -> MixtureTable:
     """Tabulate equal-weight Normal mixtures.
 
     Args:
         loc, scale: [B, C, h] with the components in the middle: n = B h mixtures.
+        nodes, reach: of the grid, one of `GRIDS`.
     """
     b, c, h = loc.shape
-    grid = _grid(loc.device, loc.dtype)
+    grid = _grid(nodes, reach, loc.device, loc.dtype)
     centre = loc.mean(1, keepdim=True)
     loc = loc - centre
     std = torch.addcmul(loc.square(), scale, scale).mean(1, keepdim=True).sqrt_()  # [B, 1, h]
@@ -106,20 +105,19 @@ def mixture_table(loc: Tensor, scale: Tensor) -> MixtureTable:
     coarse = torch.addcmul(squares, linear, loc).mul_(grid.step**2)
     coarse = (coarse.square() * coarse).mean(1)  # [B, h]
     torch.log(inverse, out=constant).addcmul_(linear, loc, value=-0.5)
-    constant.add_(_SHIFT - math.log(math.sqrt(2 * math.pi) * c))
-    density = loc.new_empty(_NODES, b, h)
-    rows = max(1, _CELLS // h)
+    constant.sub_(math.log(math.sqrt(2 * math.pi) * c))
+    density = loc.new_empty(nodes, b, h)
+    rows = max(1, _PIECE // (nodes * c * h))
     for start in range(0, b, rows):
         piece = exponent[:, start : start + rows].reshape(3, -1)
-        # denormal numbers are slow, hence the bound
-        terms = torch.mm(grid.powers, piece).relu_().exp_().view(_NODES, -1, c, h)
+        terms = torch.mm(grid.powers, piece).clamp_(min=_SMALLEST).exp_().view(nodes, -1, c, h)
         torch.sum(terms, 2, out=density[:, start : start + rows])
-    density = density.view(_NODES, -1).mul_(math.exp(-_SHIFT))
+    density = density.view(nodes, -1)
     cdf = grid.running @ density
     resolved = (coarse.view(-1) < _COARSE) & ((cdf[-1] - 1).abs() < _MASS_ERROR)
     cdf.nan_to_num_(0.0).clamp_(0, 1)
     spread = grid.weight @ torch.addcmul(cdf, cdf, cdf, value=-1)
-    return MixtureTable(density, cdf, spread, centre.view(-1), std.view(-1), resolved)
+    return MixtureTable(density, cdf, spread, centre.view(-1), std.view(-1), grid, resolved)
 
 
 def twentieths(table: MixtureTable) -> Tensor:
@@ -127,50 +125,52 @@ def twentieths(table: MixtureTable) -> Tensor:
 
     Exactly where the table is `resolved`; elsewhere they mean nothing.
     """
-    density, cdf = table.density, table.cdf
-    grid = _grid(cdf.device, cdf.dtype)
+    density, cdf, grid = table.density, table.cdf, table.grid
     # how many nodes lie below each level: the CDF in twentieths, counted; in floats, whose scatter is twice as fast
     n = cdf.shape[1]
     column = torch.arange(n, device=cdf.device)
     cell = torch.mul(cdf, 20).floor_().mul_(n).add_(column).long().view(-1)
     counts = cdf.new_zeros(21 * n).scatter_add_(0, cell, cdf.new_ones(1).expand(cell.numel()))
-    right = grid.counting @ counts.view(21, n)  # [19, n]
-    left = right.sub_(1).clamp_(0, _NODES - 2).long()
-    here = (left * n).add_(column).view(-1)
-    there = here + n
-    start = cdf.view(-1).index_select(0, here).view_as(left)
-    rise = cdf.view(-1).index_select(0, there).view_as(left).sub_(start).clamp_(min=1e-9)
-    x = grid.x.index_select(0, left.view(-1)).view_as(start)
-    width = grid.width.index_select(0, left.view(-1)).view_as(start)
-    share = (grid.level - start).div_(rise).clamp_(0, 1)
-    # between two nodes the CDF is the cubic of its values and slopes there: first u + second u^2 + third u^3
-    first = density.view(-1).index_select(0, here).view_as(left).mul_(width).div_(rise)
-    last = density.view(-1).index_select(0, there).view_as(left).mul_(width).div_(rise)
+    left = (grid.counting @ counts.view(21, n)).sub_(1).clamp_(0, len(cdf) - 2)
+    here = left.mul_(n).add_(column).int().view(-1)  # a number below 2^24
+
+    def at(values: Tensor, levels: int = len(grid.level)) -> Tensor:
+        return values.view(-1).index_select(0, here[: levels * n]).view(levels, n)
+
+    width = grid.width.unsqueeze(1)
+    start, rise = at(cdf), at(cdf.diff(dim=0).clamp_(min=1e-9))
+    first, last = at(density[:-1] * width), at(density[1:] * width)  # slopes of the CDF at the ends of an interval
+    share = torch.sub(grid.level, start).div_(rise).clamp_(0, 1)
+    first.div_(rise)
+    last.div_(rise)
+    outer = [part[:4].clone() for part in (first, last)]
     third = (first + last).sub_(2)
     second = last.neg_().add_(3).sub_(first, alpha=2)
-    outer = [part[:4].clone() for part in (share, first, second, third)]
     # one step of Newton's from the straight line: its error is far below that of the cubic
     value = torch.addcmul(second, third, share).mul_(share).add_(first).mul_(share).sub_(share)
     slope = third.mul_(1.5).mul_(share).add_(second).mul_(share).mul_(2).add_(first).clamp_(min=0.1)
-    u = share.sub_(value.div_(slope)).clamp_(0, 1)
-    bend = (grid.slope @ density).view(-1)
-    unit = width[:4].square().div_(rise[:4])
-    ends = [bend.index_select(0, i[: 4 * n]).view(4, n).mul_(unit) for i in (here, there)]
-    u[:4] = _quintic(u[:4], *outer, *ends)
-    return u.mul_(width).add_(x).mul_(table.std).add_(table.centre).index_select(0, grid.rising)
+    u = share.sub(value.div_(slope)).clamp_(0, 1)
+    bend = grid.slope @ density
+    square = width.square()
+    ends = [at(part, 4).div_(rise[:4]) for part in (bend[:-1] * square, bend[1:] * square)]
+    u[:4] = _quintic(u[:4], share[:4], *outer, *ends)
+    std, centre = table.std, table.centre
+    x = torch.addcmul(centre, grid.x[:-1].unsqueeze(1), std)
+    return torch.addcmul(at(x), at(width * std), u).index_select(0, grid.rising)
 
 
-def _quintic(
-    u: Tensor, share: Tensor, first: Tensor, second: Tensor, third: Tensor, left: Tensor, right: Tensor
-) -> Tensor:
-    """A further step of Newton's where the second derivatives at both ends, `left` and `right`, count as well."""
+def _quintic(u: Tensor, share: Tensor, first: Tensor, last: Tensor, left: Tensor, right: Tensor) -> Tensor:
+    """A step of Newton's on the quintic with these slopes, `left` and `right` its second derivatives at the ends.
+
+    Its slope is taken to be the cubic's.
+    """
+    third = first + last - 2
+    second = 3 - last - 2 * first
     left, right = left / 2 - second, right / 2 - second - 3 * third  # what the cubic's lack, halved
-    rest = u * (1 - u)
-    more = rest.square() * (left + (right - left) * u)
-    value = ((third * u + second) * u + first) * u - share + more
-    slope = (3 * third * u + 2 * second) * u + first
-    slope += 2 * rest * (1 - 2 * u) * (left + (right - left) * u) + rest.square() * (right - left)
-    return (u - value / slope.clamp(min=0.1)).clamp(0, 1)
+    more = (u - u.square()).square_().mul_(left + (right - left) * u)
+    value = torch.addcmul(second, third, u).mul_(u).add_(first).mul_(u).sub_(share).add_(more)
+    slope = torch.addcmul(second, third, u, value=1.5).mul_(u).mul_(2).add_(first).clamp_(min=0.1)
+    return u.sub(value.div_(slope)).clamp_(0, 1)
 
 
 def at_outcome(y: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:

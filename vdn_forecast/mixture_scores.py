@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 import torch
 
-from vdn_forecast._mixture_table import at_outcome, mixture_table, twentieths
+from vdn_forecast._mixture_table import GRIDS, at_outcome, mixture_table, twentieths
 from vdn_forecast.mixture import LEVELS_19, mixture_crps, mixture_log_prob, mixture_quantiles
 
-_TABLE_CELLS = 4096  # forecasts of one table
+_TABLE_CELLS = 100_000  # densities of one table: its forecasts times its nodes
+_ROW = 64  # forecasts side by side
 _TINY_DENSITY = 1e-30  # below it the logarithm is taken term by term
 
 
@@ -44,25 +45,58 @@ def mixture_scores(y: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, quan
         scale: Positive scales, [B, C, h].
         quantiles: Whether they are wanted.
     """
+    done = _tabled(y, loc, scale, quantiles, *GRIDS[0])
+    window, step = (~done.resolved).nonzero(as_tuple=True)
+    if len(window):  # few, hence all at once
+        rest = _of_few(y[window, step], loc[window, :, step], scale[window, :, step], quantiles)
+        for every, some in zip(done[:3], rest[:3], strict=True):
+            every[window, step] = some
+        if done.quantiles is not None and rest.quantiles is not None:
+            done.quantiles[:, window, step] = rest.quantiles
+    return MixtureScores(*done[:3], None if done.quantiles is None else done.quantiles.permute(1, 2, 0))
+
+
+class _Tabled(NamedTuple):
+    crps: torch.Tensor
+    nll: torch.Tensor
+    cdf: torch.Tensor
+    quantiles: torch.Tensor | None  # levels first
+    resolved: torch.Tensor
+
+
+def _tabled(
+    y: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, quantiles: bool, nodes: int, reach: float
+) -> _Tabled:
+    """Scores from one grid, in pieces; y [B, h], loc, scale [B, C, h]."""
     b, _, h = loc.shape
     crps, nll, cdf = torch.empty_like(y), torch.empty_like(y), torch.empty_like(y)
     found = loc.new_empty(len(LEVELS_19), b, h) if quantiles else None
     resolved = torch.empty_like(y, dtype=torch.bool)
-    rows = max(1, _TABLE_CELLS // h)
+    rows = max(1, _TABLE_CELLS // (nodes * h))
     for start in range(0, b, rows):
         part = slice(start, start + rows)
-        table = mixture_table(loc[part], scale[part])
+        table = mixture_table(loc[part], scale[part], nodes, reach)
         far, density, cdf[part] = at_outcome(y[part], loc[part], scale[part])
         crps[part] = far - (table.spread * table.std).view(-1, h)
         nll[part] = -density.log()
         if found is not None:
             found[:, part] = twentieths(table).view(len(LEVELS_19), -1, h)
         resolved[part] = table.resolved.view(-1, h) & (density > _TINY_DENSITY)
-    window, step = (~resolved).nonzero(as_tuple=True)
-    if len(window):  # few, hence all at once
-        some_loc, some_scale = loc[window, :, step], scale[window, :, step]  # [n, C]
-        crps[window, step] = mixture_crps(y[window, step], some_loc, some_scale)
-        nll[window, step] = -mixture_log_prob(y[window, step], some_loc, some_scale)
-        if found is not None:
-            found[:, window, step] = mixture_quantiles(some_loc, some_scale, LEVELS_19).T
-    return MixtureScores(crps, nll, cdf, None if found is None else found.permute(1, 2, 0))
+    return _Tabled(crps, nll, cdf, found, resolved)
+
+
+def _of_few(y: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, quantiles: bool) -> _Tabled:
+    """What the first grid leaves, y [n], loc, scale [n, C]: from the finer one, then by the exact functions."""
+    n = len(y)
+    # the last forecast fills the last row
+    row = torch.arange(-(-n // _ROW) * _ROW, device=y.device).clamp_(max=n - 1).view(-1, _ROW)
+    rows = (part[row].transpose(1, 2).contiguous() for part in (loc, scale))  # [B, C, h]
+    found = _tabled(y[row], next(rows), next(rows), quantiles, *GRIDS[1])
+    done = _Tabled(*(None if part is None else part.flatten(-2)[..., :n] for part in found))  # type: ignore[arg-type]
+    left = (~done.resolved).nonzero().squeeze(1)
+    if len(left):
+        done.crps[left] = mixture_crps(y[left], loc[left], scale[left])
+        done.nll[left] = -mixture_log_prob(y[left], loc[left], scale[left])
+        if done.quantiles is not None:
+            done.quantiles[:, left] = mixture_quantiles(loc[left], scale[left], LEVELS_19).T
+    return done

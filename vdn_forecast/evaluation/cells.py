@@ -172,10 +172,13 @@ def versions() -> str:
 
 
 def _commit() -> str:
-    """ " (abc1234)", with a plus where files were changed since; empty outside of a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty=+", "--abbrev=7"]
+    """ " (abc1234)", with a plus where code or settings, not results, differ from it; empty outside of a checkout."""
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        parts = [
+            subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
+            for command in (["rev-parse", "--short=7", "HEAD"], ["status", "--porcelain", "--", ":/*.py", ":/*.yaml"])
+        ]
     except (OSError, subprocess.CalledProcessError):
         return ""
-    return f" ({found})"
+    return f" ({parts[0]}{'+' if parts[1] else ''})"
