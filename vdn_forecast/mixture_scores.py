@@ -7,9 +7,9 @@ from typing import NamedTuple
 import torch
 
 from vdn_forecast._mixture_table import GRIDS, at_outcome, mixture_table, twentieths
-from vdn_forecast.mixture import LEVELS_19, mixture_crps, mixture_log_prob, mixture_quantiles
+from vdn_forecast.mixture import LEVELS_19, mixture_cdf, mixture_crps, mixture_log_prob, mixture_quantiles
 
-_TABLE_CELLS = 100_000  # densities of one table: its forecasts times its nodes
+_TABLE_CELLS = 150_000  # densities of one table: its forecasts times its nodes
 _ROW = 64  # forecasts side by side
 _TINY_DENSITY = 1e-30  # below it the logarithm is taken term by term
 
@@ -48,11 +48,8 @@ def mixture_scores(y: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, quan
     done = _tabled(y, loc, scale, quantiles, *GRIDS[0])
     window, step = (~done.resolved).nonzero(as_tuple=True)
     if len(window):  # few, hence all at once
-        rest = _of_few(y[window, step], loc[window, :, step], scale[window, :, step], quantiles)
-        for every, some in zip(done[:3], rest[:3], strict=True):
-            every[window, step] = some
-        if done.quantiles is not None and rest.quantiles is not None:
-            done.quantiles[:, window, step] = rest.quantiles
+        rest = _of_few(y[window, step], loc[window, :, step], scale[window, :, step], quantiles, GRIDS[1:])
+        done.fill((window, step), rest)
     return MixtureScores(*done[:3], None if done.quantiles is None else done.quantiles.permute(1, 2, 0))
 
 
@@ -62,6 +59,13 @@ class _Tabled(NamedTuple):
     cdf: torch.Tensor
     quantiles: torch.Tensor | None  # levels first
     resolved: torch.Tensor
+
+    def fill(self, where: tuple[torch.Tensor, ...], found: _Tabled) -> None:
+        """Put in what was found for the forecasts at these indices."""
+        self.crps[where], self.nll[where], self.cdf[where] = found.crps, found.nll, found.cdf
+        if self.quantiles is not None and found.quantiles is not None:
+            for every, some in zip(self.quantiles, found.quantiles, strict=True):
+                every[where] = some
 
 
 def _tabled(
@@ -85,18 +89,25 @@ def _tabled(
     return _Tabled(crps, nll, cdf, found, resolved)
 
 
-def _of_few(y: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, quantiles: bool) -> _Tabled:
-    """What the first grid leaves, y [n], loc, scale [n, C]: from the finer one, then by the exact functions."""
+def _of_few(
+    y: torch.Tensor,
+    loc: torch.Tensor,
+    scale: torch.Tensor,
+    quantiles: bool,
+    grids: tuple[tuple[int, float], ...],
+) -> _Tabled:
+    """What a grid left, y [n], loc, scale [n, C]: from the finer ones, at last by the exact functions."""
+    if not grids:
+        crps, density = mixture_crps(y, loc, scale), mixture_log_prob(y, loc, scale)
+        found = mixture_quantiles(loc, scale, LEVELS_19).T if quantiles else None
+        return _Tabled(crps, -density, mixture_cdf(y, loc, scale), found, torch.ones_like(y, dtype=torch.bool))
     n = len(y)
     # the last forecast fills the last row
     row = torch.arange(-(-n // _ROW) * _ROW, device=y.device).clamp_(max=n - 1).view(-1, _ROW)
     rows = (part[row].transpose(1, 2).contiguous() for part in (loc, scale))  # [B, C, h]
-    found = _tabled(y[row], next(rows), next(rows), quantiles, *GRIDS[1])
-    done = _Tabled(*(None if part is None else part.flatten(-2)[..., :n] for part in found))  # type: ignore[arg-type]
+    tabled = _tabled(y[row], next(rows), next(rows), quantiles, *grids[0])
+    done = _Tabled(*(None if part is None else part.flatten(-2)[..., :n] for part in tabled))  # type: ignore[arg-type]
     left = (~done.resolved).nonzero().squeeze(1)
     if len(left):
-        done.crps[left] = mixture_crps(y[left], loc[left], scale[left])
-        done.nll[left] = -mixture_log_prob(y[left], loc[left], scale[left])
-        if done.quantiles is not None:
-            done.quantiles[:, left] = mixture_quantiles(loc[left], scale[left], LEVELS_19).T
+        done.fill((left,), _of_few(y[left], loc[left], scale[left], quantiles, grids[1:]))
     return done
