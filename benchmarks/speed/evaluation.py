@@ -81,7 +81,8 @@ def cross_validated(forecaster: NeuralForecast) -> dict[str, float]:
     columns = list(forecasts[columns].mean().sort_values().index)  # from the lowest level to the highest
     if not columns:
         return {name: float(of(forecasts, models=[label])[label].mean()) for name, of in (("mse", mse), ("mae", mae))}
-    if label not in forecasts:  # of quantiles alone: their mean, as the runners take it
+    if label not in forecasts:  # of quantiles alone: in order and their mean, as the runners take them
+        forecasts[columns] = np.sort(forecasts[columns].to_numpy(), axis=1)
         forecasts[label] = forecasts[columns].mean(axis=1)
     pinball = mqloss(forecasts, models={label: columns}, quantiles=np.array(LEVELS_19))
     found = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,17 +12,17 @@ from neuralforecast.common._base_auto import BaseAuto, OptunaOptions, RayOptions
 __all__ = ["AutoHost", "OptunaOptions", "RayOptions", "read_metadata", "with_metadata"]
 
 
-class AutoHost(BaseAuto):
+class AutoHost(BaseAuto, ABC):
     """What `NeuralForecast` takes for one of its Autos.
 
-    A subclass overrides `fit` and `fit_config`; it may call `tune_with_ray`.
+    A subclass overrides `fit`; it may call `tune_with_ray`.
     """
 
+    @abstractmethod
     def fit_config(
         self, config: Mapping[str, Any], dataset: Any, val_size: int, test_size: int, distributed_config: Any = None
     ) -> Any:
         """A fitted model of one configuration."""
-        raise NotImplementedError
 
     def _fit_model(
         self,

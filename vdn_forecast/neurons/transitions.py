@@ -1,6 +1,7 @@
 """How latents move from one patch to the next: sparse local transitions (AREVE) and a dense one (ARVAE)."""
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +15,10 @@ SCALES = (1e-4, 100.0)  # what s and sqrt(v_1) are held in, as posterior scales 
 _LOG_SCALES = tuple(map(math.log, SCALES))
 
 
-class Transition(nn.Module):
+class Transition(nn.Module, ABC):
     """p(z_t | z_t-1) = N(drift(z_t-1), s^2) with a linear drift, p(z_1) = N(0, v_1), per unit and latent.
 
-    A subclass gives `drift` and `drift_variance`. Latents come unit by unit, [N, k, ...].
+    Latents come unit by unit, [N, k, ...].
 
     Args:
         n_units: N.
@@ -72,17 +73,17 @@ class Transition(nn.Module):
             return self.log_scale - 0.5 * torch.log1p(-self.memory().square()).unsqueeze(-1)
         return self.initial_parameter.clamp(*_LOG_SCALES).view(self.n_units, self.latent_dim)
 
+    @abstractmethod
     def memory(self) -> Tensor:
         """phi_i, the weight of a unit's own past, [N]; for a dense transition its mean over latents."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drift(self, z: Tensor) -> Tensor:
         """Mean of the next latents given latents [N, k, ...], the same shape."""
-        raise NotImplementedError
 
+    @abstractmethod
     def drift_variance(self, variance: Tensor) -> Tensor:
         """Variance of `drift(z)` for independent latents of these variances, [N, k, ...]."""
-        raise NotImplementedError
 
 
 class SparseTransition(Transition):
