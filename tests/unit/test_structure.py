@@ -27,7 +27,8 @@ MAY_IMPORT = {
     "losses": {"neurons", "_compat"},
     "models": {"neurons", "_compat", "control", "losses"},
     "sample_paths": {"neurons", "_compat", "control", "losses", "models"},
-    "diagnostics": {"neurons", "_compat", "control", "losses", "models"},
+    # its page and its fan chart are those of a benchmark
+    "diagnostics": {"neurons", "_compat", "control", "losses", "models", "frames", "_version", "evaluation"},
     # the command's part of a search reads datasets and writes reports as a benchmark does
     "search": {"neurons", "_compat", "control", "losses", "models", "diagnostics", "evaluation", "frames", "_version"},
     "evaluation": {"neurons", "_compat", "control", "losses", "models", "frames", "_version"},

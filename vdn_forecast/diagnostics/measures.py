@@ -62,7 +62,7 @@ class ValidationMeasures:
 
 
 def measure_validation(
-    model: VariationalModel, dataset: Any, max_windows: int | None = None, *, crps: bool = True
+    model: VariationalModel, dataset: Any, max_windows: int | None = None, *, crps: bool = True, step: str = "val"
 ) -> ValidationMeasures:
     """Score a fitted model and measure its units on the validation windows of its last fit.
 
@@ -73,15 +73,18 @@ def measure_validation(
         dataset: NeuralForecast's `TimeSeriesDataset` that it was fitted on.
         max_windows: at most so many, evenly spaced over series and time; None for the model's `valid_windows`.
         crps: whether crps19 is wanted; without it a pass is cheaper.
+        step: "train" for all valid training windows instead.
 
     Raises:
         TypeError: a dataset that is not in memory.
         ValueError: a model fitted without validation.
     """
-    check_measurable(model, dataset)
+    check_measurable(model, dataset, step)
     sums = [UnitSums(layer.n_units, layer.latent_dim) for layer in model.layers]
     wanted = crps and isinstance(model.loss, LatentMixture)
-    value = _crps19(model, dataset, validation_indices(model, dataset, max_windows), wanted, sums)
+    limit = model.valid_windows if max_windows is None else max_windows
+    indices = evenly_spaced(count_windows(model, dataset, step), limit)
+    value = _crps19(model, dataset, step, indices, wanted, sums)
     layers = tuple(each.measures() for each in sums)
     return ValidationMeasures(value if wanted else None, layers, summarise(model, layers))
 
@@ -121,27 +124,21 @@ def unit_frame(model: VariationalModel, layers: tuple[UnitMeasures, ...]) -> pd.
     return pd.concat(parts, ignore_index=True)
 
 
-def check_measurable(model: VariationalModel, dataset: Any) -> None:
+def check_measurable(model: VariationalModel, dataset: Any, step: str = "val") -> None:
     """Refuse what has no validation windows in memory; errors as of `measure_validation`."""
     if type(dataset) is not TimeSeriesDataset:
         raise TypeError(f"dataset is a {type(dataset).__name__}; measures need an in-memory TimeSeriesDataset")
-    if not model.val_size:
+    if step == "val" and not getattr(model, "val_size", 0):
         raise ValueError("the model was fitted without validation; give val_size to its fit")
 
 
-def validation_indices(model: VariationalModel, dataset: TimeSeriesDataset, max_windows: int | None) -> Tensor:
-    """Which validation windows are looked at: all, or so many of them evenly spaced over series and time."""
-    limit = model.valid_windows if max_windows is None else max_windows
-    return evenly_spaced(count_windows(model, dataset, "val"), limit)
-
-
 def _crps19(
-    model: VariationalModel, dataset: TimeSeriesDataset, indices: Tensor, wanted: bool, sums: list[UnitSums]
+    model: VariationalModel, dataset: TimeSeriesDataset, step: str, indices: Tensor, wanted: bool, sums: list[UnitSums]
 ) -> float:
     """crps19 over the windows, every layer's states added to its sums; without `wanted` these alone."""
     total, count = 0.0, 0.0
     with watching(model) as states:
-        for batch in window_batches(model, without_gaps(dataset), "val", WINDOWS_PER_BATCH, indices):
+        for batch in window_batches(model, without_gaps(dataset), step, WINDOWS_PER_BATCH, indices):
             states.clear()
             raw = model(batch["windows_batch"])
             for target, state in zip(sums, states, strict=True):

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from .unit_figures import UNIT_COLUMNS, UnitFigures
 
 CHECK_COLUMNS = (
     *("step", "val_loss", "train_forecast", "train_kl", "train_band", "train_local", "train_ar", "train_lookback"),
-    *("ar_share", "out_batch", "out_series", "windows"),
+    *("ar_share", "out_batch", "out_series", "windows", "val_size", "test_size"),
 )
 """Figures of one check; NaN where a model has no such term. New ones are added at the end."""
 TERMS = tuple(name.removeprefix("train_") for name in CHECK_COLUMNS if name.startswith("train_"))
@@ -61,13 +62,11 @@ class History(nn.Module):
         self._seen += 1
         return self._seen % self._every == 0
 
-    def add(self, step: int, val_loss: float, figures: UnitFigures, ar_share: float) -> None:
-        """Keep one check: the terms' means since the last one, and the units' figures."""
+    def add(self, row: Mapping[str, float], figures: UnitFigures) -> None:
+        """Keep one check: what is known of it, the terms' means since the last one, and the units' figures."""
         row = {
-            "step": step,
-            "val_loss": val_loss,
+            **row,
             **self._terms(),
-            "ar_share": ar_share,
             "out_batch": figures.out_batch,
             "out_series": figures.out_series,
             "windows": figures.windows,

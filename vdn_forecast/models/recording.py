@@ -3,9 +3,10 @@
 from typing import Any
 
 from neuralforecast.tsdataset import TimeSeriesDataset
-from torch import Tensor, nn
+from torch import nn
 
 from .._compat import GatherWindows, count_windows
+from ..control import ARShare
 from ..neurons import VariationalLayer
 from .history import CHECK_COLUMNS, History
 from .network import EVENetwork
@@ -15,6 +16,8 @@ from .unit_figures import UNIT_COLUMNS, drift, summarise
 
 PREFIX = "units/"
 """Of the names of logged scalars; `docs/diagnostics.md` lists them."""
+
+UNLOGGED = ("step", "val_loss", "val_size", "test_size", "windows")
 
 
 class RecordedModel(GatherWindows):
@@ -37,15 +40,25 @@ class RecordedModel(GatherWindows):
             return
         windows = evenly_spaced(count_windows(self, dataset, "val"), self.record_windows)
         figures = measure_units(self, dataset, "val", windows)
-        self.history.add(self.trainer.global_step, val_loss, figures, self.ar_share())
+        row = {"step": self.trainer.global_step, "val_loss": val_loss, "ar_share": self.ar_share()}
+        self.history.add(row | {"val_size": self.val_size, "test_size": self.test_size}, figures)
         scalars = check_scalars(self)
+        logged = {PREFIX + name: value for name, value in scalars.items() if name not in UNLOGGED}
         for logger in self.trainer.loggers:
-            logger.log_metrics({PREFIX + name: value for name, value in scalars.items()}, self.trainer.global_step)
+            logger.log_metrics(logged, self.trainer.global_step)
 
     def ar_share(self) -> float:
         """Share of the AR term in the gradient of the units' means; NaN where there is no such term."""
-        share: Tensor | None = getattr(getattr(getattr(self, "window_ar", None), "share", None), "share", None)
-        return float("nan") if share is None else float(share)
+        share = self._ar_control()
+        return float("nan") if share is None else float(share.share)
+
+    def ar_dominates(self, share: float) -> bool | None:
+        """Whether a share is over its cap, up to rounding; None where there is no such term."""
+        control = self._ar_control()
+        return None if control is None else share > 1.001 * control.cap
+
+    def _ar_control(self) -> ARShare | None:
+        return getattr(getattr(self, "window_ar", None), "share", None)
 
 
 def check_scalars(model: RecordedModel, check: int = -1) -> dict[str, float]:
@@ -63,15 +76,6 @@ def check_scalars(model: RecordedModel, check: int = -1) -> dict[str, float]:
     steps = history.checks[: check + 1, CHECK_COLUMNS.index("step")]
     found["drift_energy"] = drift(steps, units[:, :, UNIT_COLUMNS.index("energy")].mean((1, 2)))
     found["drift_kl"] = drift(steps, units[:, :, UNIT_COLUMNS.index("kl")].sum((1, 2)))
-    share = getattr(getattr(model, "window_ar", None), "share", None)
-    if share is not None:
-        found["collapse_ar"] = float(found["ar_share"] > 1.001 * share.cap)  # rounding of the controller's own bound
+    if (dominates := model.ar_dominates(found["ar_share"])) is not None:
+        found["collapse_ar"] = float(dominates)
     return {name: value for name, value in found.items() if value == value}
-
-
-def is_recorded(model: Any) -> bool:
-    """Whether a model has a check in its history."""
-    return isinstance(model, RecordedModel) and len(model.history.checks) > 0
-
-
-__all__ = ["PREFIX", "RecordedModel", "check_scalars", "is_recorded"]
