@@ -28,7 +28,9 @@ MAY_IMPORT = {
     "models": {"neurons", "_compat", "control", "losses"},
     "sample_paths": {"neurons", "_compat", "control", "losses", "models"},
     # its page and its fan chart are those of a benchmark
-    "diagnostics": {"neurons", "_compat", "control", "losses", "models", "frames", "_version", "evaluation"},
+    "diagnostics": {
+        *("neurons", "_compat", "control", "losses", "models", "frames", "_version", "evaluation", "sample_paths"),
+    },
     # the command's part of a search reads datasets and writes reports as a benchmark does
     "search": {"neurons", "_compat", "control", "losses", "models", "diagnostics", "evaluation", "frames", "_version"},
     "evaluation": {"neurons", "_compat", "control", "losses", "models", "frames", "_version"},

@@ -38,15 +38,16 @@ def posteriors_plot(posteriors: pd.DataFrame, model: str | None = None) -> tuple
     for axis, ((layer, unit, latent), part) in zip(axes.ravel(), groups, strict=False):
         mean, sigma = part["mean"].to_numpy(), part["sigma"].to_numpy()
         centre, scale = part["prior_mean"].iloc[0], part["prior_scale"].iloc[0]
-        low = min(centre - 3 * scale, (mean - 3 * sigma).min())
-        high = max(centre + 3 * scale, (mean + 3 * sigma).max())
+        # one window of a wide posterior must not squeeze all others
+        low = min(centre - 3 * scale, np.quantile(mean - 2.5 * sigma, 0.05))
+        high = max(centre + 3 * scale, np.quantile(mean + 2.5 * sigma, 0.95))
         grid = np.linspace(low, high, 400)
         each = norm.pdf(grid[:, None], mean, sigma)  # [400, windows]
         shown = np.unique(np.linspace(0, len(mean) - 1, SHOWN).round().astype(int))
         axis.plot(grid, each[:, shown], color=OURS, lw=0.6, alpha=0.45)
         axis.fill_between(grid, each.mean(1), color=OURS, alpha=0.25, lw=0, label="aggregate posterior")
         axis.plot(grid, norm.pdf(grid, centre, scale), color=THIRD, lw=1.5, ls="--", label="prior")
-        axis.set_ylim(0, 1.08 * each.max())
+        axis.set_ylim(0, 1.08 * max(each[:, shown].max(), norm.pdf(0, 0, scale)))
         axis.set_yticks([])
         name = f"layer {layer} " * deep + f"unit {unit}" + f", latent {latent}" * several
         plain(axis, f"{name}   {part['kl'].iloc[0]:.2g} nats")

@@ -29,15 +29,18 @@ def band_heatmap(units: pd.DataFrame, model: str | None = None) -> tuple[Any, An
     lower, upper = (units[name].to_numpy(np.float64) for name in ("lower", "upper"))
     with np.errstate(divide="ignore"):
         below, above = np.log10(np.maximum(lower, 1e-30) / energy), np.log10(energy / upper)
-    distance = np.where(below > 0, -below, np.maximum(above, 0.0))
+    distance = np.where(below > 0, -below, np.maximum(above, 0.0)).clip(-1, 1)
+    distance = distance + 0.25 * np.sign(distance)  # a step at the bound, so that just outside does not look inside
     table = units.assign(distance=distance).pivot_table(index=["layer", "unit"], columns="step", values="distance")
     # lowest last energy at the bottom of its layer
     order = table.iloc[:, -1].reset_index(name="last").sort_values(["layer", "last"], kind="stable")
     values = table.to_numpy()[order.index]
-    figure, axes = canvas(max(6.0, min(10.0, 3 + 0.3 * values.shape[1])), 4.2)
+    figure, axes = canvas(9.0, 4.2)
     axis = axes[0, 0]
     colours = LinearSegmentedColormap.from_list("band", [BELOW, INSIDE, ABOVE])
-    image = axis.imshow(values, cmap=colours, vmin=-1, vmax=1, aspect="auto", interpolation="nearest", origin="lower")
+    image = axis.imshow(
+        values, cmap=colours, vmin=-1.25, vmax=1.25, aspect="auto", interpolation="nearest", origin="lower"
+    )
     steps = table.columns.to_numpy()
     shown = np.unique(np.linspace(0, len(steps) - 1, min(8, len(steps))).round().astype(int))
     axis.set_xticks(shown, [str(int(steps[i])) for i in shown])
@@ -54,7 +57,7 @@ def band_heatmap(units: pd.DataFrame, model: str | None = None) -> tuple[Any, An
     inside = float((values[:, -1] == 0).mean())
     plain(axis, f"Energy against the nominal band; at the last check {inside:.0%} of the units lie inside")
     axis.tick_params(axis="y", length=0)
-    bar = figure.colorbar(image, ax=axis, ticks=[-1, 0, 1], extend="both", shrink=0.9, aspect=18, pad=0.02)
+    bar = figure.colorbar(image, ax=axis, ticks=[-1.25, 0, 1.25], shrink=0.9, aspect=18, pad=0.02)
     bar.ax.set_yticklabels([f"{FAR:g}× below", "inside", f"{FAR:g}× above"], fontsize=8)
     bar.outline.set_visible(False)
     return figure, axis
@@ -133,13 +136,16 @@ def training_dynamics(summary: pd.DataFrame, model: str | None = None) -> tuple[
     plain(axis, "Loss of the forecast")
     right.spines[["top"]].set_visible(False)
     handles = [handle for each in (axis, right) for handle in each.get_legend_handles_labels()[0]]
-    axis.legend(handles=handles, fontsize=8, frameon=False)
+    right.legend(handles=handles, fontsize=8, frameon=False)
     axis = axes[0, 1]
     terms = {"train_kl": "KL", "train_band": "band", "train_local": "local", "train_ar": "AR"}
     terms |= {"train_lookback": "look-back"}
     drawn = [name for name in terms if name in table and table[name].abs().max() > 0]
     for number, name in enumerate(drawn):
         axis.plot(step, table[name], lw=1.4, color=f"C{number}", label=terms[name])
+    sizes = table[drawn].to_numpy(np.float64)
+    if (sizes > 0).any() and sizes.max() > 30 * np.abs(sizes[sizes != 0]).min():
+        axis.set_yscale("symlog", linthresh=max(1e-4, 1e-4 * sizes.max()))
     plain(axis, "Other terms of the loss, weighted")
     _legend_or(axis, "the forecast's loss is all there is")
     axis = axes[1, 0]
@@ -147,12 +153,12 @@ def training_dynamics(summary: pd.DataFrame, model: str | None = None) -> tuple[
         axis.plot(step, table["kl_total"], color=OURS, lw=1.6, label="KL, sum over units (left)")
         right = axis.twinx()
         right.plot(step, table["kl_weight_mean"], color=THIRD, lw=1.4, label="KL weight, mean (right)")
-        if table["kl_weight_mean"].min() > 0 and np.ptp(table["kl_weight_mean"]) > 0:
-            right.set_yscale("log")
+        right.set_ylim(0, 1.6 * max(table["kl_weight_mean"].max(), 1e-12))
         right.tick_params(labelsize=8)
         right.spines[["top"]].set_visible(False)
         handles = [handle for each in (axis, right) for handle in each.get_legend_handles_labels()[0]]
-        axis.legend(handles=handles, fontsize=8, frameon=False)
+        axis.set_ylim(0, 1.25 * table["kl_total"].max())
+        right.legend(handles=handles, fontsize=8, frameon=False, loc="upper left", ncols=2, columnspacing=1)
     else:
         _legend_or(axis, "a twin has no KL")
     plain(axis, "KL, nats")
@@ -170,7 +176,7 @@ def training_dynamics(summary: pd.DataFrame, model: str | None = None) -> tuple[
     axis.set_ylim(0, 1)
     axis.margins(x=0)
     axis.set_xlabel("training step", fontsize=9)
-    axis.legend(fontsize=8, frameon=True, framealpha=0.85, edgecolor="none")
+    axis.legend(fontsize=8, frameon=True, framealpha=1, edgecolor="none")
     plain(axis, "Share of units by energy")
     return figure, axes
 
