@@ -258,3 +258,26 @@ def test_a_fit_without_validation_has_no_history():
     with pytest.raises(ValueError, match="fitted without validation"):
         diagnose(own, "validation")
     assert len(diagnose(own, PANEL, use=False).units) == 6
+
+
+def test_an_ar_share_over_its_cap_is_flagged(nf):
+    model = copy.deepcopy(nf.models[0])
+    assert diagnose(model, PANEL, use=False).summary["collapse_ar"].item() == 0
+    model.window_ar.share.share.fill_(model.window_ar.share.cap + 0.05)
+    assert diagnose(model, PANEL, use=False).summary["collapse_ar"].item() == 1
+
+
+def test_an_auto_is_looked_at_through_its_winner():
+    auto = vdn_forecast.AutoEVE(
+        h=H,
+        config={**{k: v for k, v in SMALL.items() if k != "h"}, "n_units": 6},
+        num_samples=1,
+        seed=1,
+        constraints={},
+    )
+    own = NeuralForecast(models=[auto], freq="ME")
+    own.fit(PANEL, val_size=36)
+    found = diagnose(own)
+    assert found.summary["model"].unique().tolist() == ["AutoEVE"]
+    assert found.summary["step"].tolist() == [4, 8, 12, 16, 20]
+    assert len(diagnose(own, "validation", use=False).units) == 6 == len(diagnose(own.models[0]).units) / 5

@@ -14,7 +14,7 @@ from scipy.stats import rankdata, theilslopes
 from vdn_forecast.diagnostics.persistence import autocorrelation, runs
 from vdn_forecast.diagnostics.risk_coverage import aurc, curve, partial_spearman, risk_coverage
 from vdn_forecast.models.history import CHECK_COLUMNS, MOST_CHECKS, History
-from vdn_forecast.models.unit_figures import UNIT_COLUMNS, UnitFigures, drift
+from vdn_forecast.models.unit_figures import UNIT_COLUMNS, UnitFigures, alive_paper, drift, informed, unit_flags
 
 errors = st.lists(st.floats(0, 100), min_size=1, max_size=6)
 
@@ -204,3 +204,23 @@ def test_a_history_of_fewer_columns_is_read_and_another_networks_is_refused():
     with pytest.warns(UserWarning, match="format 2"):
         history.set_extra_state(torch.from_numpy(later.view(np.int32)))
     assert len(history.checks) == 0
+
+
+def test_collapse_flags_by_hand():
+    """Units: at the prior, constant, at the floor of sigma, healthy."""
+    table = {
+        "kl": [0.004, 1.0, 1.0, 1.0],
+        "info": [0.0, 0.004, 0.5, 0.5],
+        "sigma": [1.0, 0.5, 0.1005, 0.5],
+        "energy": [0.0, 2.0, 1.0, 1.0],
+    }
+    units = np.full((1, len(UNIT_COLUMNS), 4), np.nan)
+    for name, values in table.items():
+        units[0, UNIT_COLUMNS.index(name)] = values
+    flags = unit_flags(units, np.array([0.1]))
+    assert flags["prior"].tolist() == [[True, False, False, False]]
+    assert flags["constant"].tolist() == [[False, True, False, False]]
+    assert flags["deterministic"].tolist() == [[False, False, True, False]]
+    assert not unit_flags(units, np.array([0.0]))["deterministic"].any()  # without a floor nothing lies on it
+    assert informed(units).tolist() == [[False, False, True, True]]
+    assert alive_paper(units).tolist() == [[False, True, True, True]]  # it passes the constant one

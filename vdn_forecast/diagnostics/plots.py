@@ -123,15 +123,16 @@ def training_dynamics(summary: pd.DataFrame, model: str | None = None) -> tuple[
         ValueError: a frame that does not fit.
         ImportError: matplotlib is not installed.
     """
-    table = one_model(summary, model, ("step", "val_loss", "train_forecast", "out"), "summary")
+    table = one_model(summary, model, ("step", "train_forecast", "out"), "summary")
     figure, axes = canvas(9.6, 5.6, 2, 2, sharex=True)
     step = table["step"]
     axis = axes[0, 0]
     axis.plot(step, table["train_forecast"], color=OTHER, lw=1.4, label="training (left)")
     right = axis.twinx()
-    right.plot(step, table["val_loss"], color=OURS, lw=1.6, label="validation (right)")
-    kept = table[table["best"].astype(bool)] if "best" in table else table[:0]
-    right.plot(kept["step"], kept["val_loss"], "o", color=OURS, ms=6, label="kept weights")
+    if "val_loss" in table:
+        right.plot(step, table["val_loss"], color=OURS, lw=1.6, label="validation (right)")
+        kept = table[table["best"].astype(bool)] if "best" in table else table[:0]
+        right.plot(kept["step"], kept["val_loss"], "o", color=OURS, ms=6, label="kept weights")
     right.tick_params(labelsize=8)
     plain(axis, "Loss of the forecast")
     right.spines[["top"]].set_visible(False)

@@ -115,7 +115,7 @@ def _figures(name: str, history: Diagnosis | None, looked: Diagnosis | None) -> 
     """Summary side by side: the check whose weights were kept, and data."""
     columns: dict[str, pd.Series] = {}
     if history is not None and len(table := _of(history.summary, name)):
-        kept = table[table["best"].astype(bool)].iloc[0]
+        kept = _kept(table)
         columns[f"kept weights, step {kept['step']:.0f} (up to 256 windows)"] = kept
     if looked is not None:
         columns["on data"] = _of(looked.summary, name).iloc[0]
@@ -129,9 +129,15 @@ def _figures(name: str, history: Diagnosis | None, looked: Diagnosis | None) -> 
             yield Table((title, *columns), tuple(lines))
 
 
+def _kept(summary: pd.DataFrame) -> pd.Series:
+    """The check whose weights were kept, the last one where there is none."""
+    best = summary[summary["best"].astype(bool)]
+    return (best if len(best) else summary).iloc[-1]
+
+
 def _training(name: str, history: Diagnosis) -> Iterator[Block]:
     summary = _of(history.summary, name)
-    kept = int(summary.loc[summary["best"].astype(bool), "step"].iloc[0])
+    kept = int(_kept(summary)["step"])
     yield Heading("Training", 3)
     yield Picture("band", band_heatmap(history.units, name)[0], "Units by energy, lowest at the bottom, at every check")
     yield Picture("dynamics", training_dynamics(history.summary, name)[0], "Means of the loss's terms between checks")

@@ -31,8 +31,9 @@ def history_frames(name: str, model: VariationalModel) -> tuple[pd.DataFrame, pd
     if not units:
         return pd.DataFrame(), pd.DataFrame()
     table = pd.DataFrame(summary)
-    best = table["val_loss"].idxmin()
-    return pd.concat(units, ignore_index=True), table.assign(best=table.index == best)
+    # the first of the lowest, as the model chooses; none where every check was NaN
+    lowest = table["val_loss"].idxmin() if "val_loss" in table else -1
+    return pd.concat(units, ignore_index=True), table.assign(best=table.index == lowest)
 
 
 def data_frames(name: str, model: VariationalModel, found: UnitFigures) -> tuple[pd.DataFrame, dict[str, float]]:
