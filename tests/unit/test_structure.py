@@ -32,7 +32,10 @@ MAY_IMPORT = {
         *("neurons", "_compat", "control", "losses", "models", "frames", "_version", "evaluation", "sample_paths"),
     },
     # the command's part of a search reads datasets and writes reports as a benchmark does
-    "search": {"neurons", "_compat", "control", "losses", "models", "diagnostics", "evaluation", "frames", "_version"},
+    "search": {
+        *("neurons", "_compat", "control", "losses", "models", "diagnostics", "evaluation", "frames", "_version"),
+        "sample_paths",
+    },
     "evaluation": {"neurons", "_compat", "control", "losses", "models", "frames", "_version"},
 }
 PARTS = {
