@@ -63,7 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed.add_argument(
             "--workers", type=int, default=0, metavar="N", help="processes (default: 0, run in this one)"
         )
-    for parsed in (demo, run, begun, resumed):
+    looked = commands.add_parser("diagnose", help="write a page on what the units of a saved model do")
+    looked.add_argument("path", help="folder that NeuralForecast.save wrote")
+    looked.add_argument("--data", metavar="FILE", help="CSV or parquet (default: its own validation windows)")
+    looked.add_argument("--out", default="runs/diagnosis", help="folder of the page (default: runs/diagnosis)")
+    looked.add_argument("--max-windows", type=int, default=4096, metavar="N", help="look at so many (default: 4096)")
+    for parsed in (demo, run, begun, resumed, looked):
         parsed.add_argument("--threads", type=int, help="torch threads (default: torch's choice; 1 for each worker)")
     chosen = parser.parse_args(arguments)
     try:
@@ -92,7 +97,11 @@ def _run(chosen: argparse.Namespace) -> int:
             print(text)
         return 0
     _prepare(chosen.threads)
-    if chosen.command == "demo":
+    if chosen.command == "diagnose":
+        from vdn_forecast.diagnostics.command import report_saved
+
+        print(report_saved(chosen.path, chosen.out, chosen.data, max_windows=chosen.max_windows))
+    elif chosen.command == "demo":
         from vdn_forecast.evaluation.demo import demo as run_demo
 
         run_demo(chosen.data, chosen.out)

@@ -9,6 +9,7 @@ from typing import Any
 
 from ._compat import check_frames_for, register_models
 from ._version import __version__
+from .diagnostics import Diagnosis, diagnose
 from .frames import check_frame
 from .losses import LatentMixture
 from .models import AREVE, ARVAE, EVE, VariationalModel
@@ -43,9 +44,11 @@ __all__ = [
     "AutoAREVE",
     "AutoARVAE",
     "AutoEVE",
+    "Diagnosis",
     "LatentMixture",
     "__version__",
     "check_frame",
+    "diagnose",
     "load",
     "sample_paths",
 ]

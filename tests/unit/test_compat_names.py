@@ -36,6 +36,7 @@ SIGNATURES = {
         "final_condition",
         "sample_weight",
     ],
+    core.NeuralForecast._prepare_fit: ["self", "df", "static_df", "id_col", "time_col", "target_col"],
     _base_auto.BaseAuto._fit_model: [
         "self",
         "cls_model",

@@ -11,7 +11,7 @@ from neuralforecast.utils import AirPassengersPanel
 from torch.distributions import Normal, kl_divergence
 
 from vdn_forecast import EVE
-from vdn_forecast.control import UnitSums
+from vdn_forecast.control import BandShares, UnitSums
 from vdn_forecast.diagnostics import group_use, measure_validation, unit_frame
 from vdn_forecast.neurons import GaussianPrior, VariationalLayer
 
@@ -176,3 +176,25 @@ def test_use_refuses_what_has_no_prior():
         group_use(model, dataset)
     with pytest.raises(ValueError, match="n_groups"):
         group_use(model, dataset, n_groups=0)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**16), pieces=st.integers(1, 5), bound=st.floats(0.2, 2.0))
+def test_shares_by_batch_and_by_series_follow_their_definitions(seed, pieces, bound):
+    torch.manual_seed(seed)
+    layer = VariationalLayer(4, 5, 2)
+    context, series = 2 * torch.randn(24, 4), torch.randint(0, 3, (24,))
+    lower, upper = torch.full((5,), 0.5 * bound), torch.full((5,), bound)
+    shares = BandShares(5, 4)
+    batches = list(zip(context.tensor_split(pieces), series.tensor_split(pieces), strict=True))
+    for part, where in batches:
+        shares.update(layer(part, None), where, (lower, upper))
+
+    def outside(mu):
+        energy = mu.square().mean((0, 2))
+        return float(((energy < lower) | (energy > upper)).double().mean())
+
+    by_batch = [outside(layer(part, None).mu) for part, _ in batches]
+    by_series = [outside(layer(context[series == i], None).mu) for i in range(3) if (series == i).any()]
+    assert shares.out_batch() == pytest.approx(np.mean(by_batch))
+    assert shares.out_series((lower, upper)) == pytest.approx(np.mean(by_series))

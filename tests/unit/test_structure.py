@@ -27,9 +27,15 @@ MAY_IMPORT = {
     "losses": {"neurons", "_compat"},
     "models": {"neurons", "_compat", "control", "losses"},
     "sample_paths": {"neurons", "_compat", "control", "losses", "models"},
-    "diagnostics": {"neurons", "_compat", "control", "losses", "models"},
+    # its page and its fan chart are those of a benchmark
+    "diagnostics": {
+        *("neurons", "_compat", "control", "losses", "models", "frames", "_version", "evaluation", "sample_paths"),
+    },
     # the command's part of a search reads datasets and writes reports as a benchmark does
-    "search": {"neurons", "_compat", "control", "losses", "models", "diagnostics", "evaluation", "frames", "_version"},
+    "search": {
+        *("neurons", "_compat", "control", "losses", "models", "diagnostics", "evaluation", "frames", "_version"),
+        "sample_paths",
+    },
     "evaluation": {"neurons", "_compat", "control", "losses", "models", "frames", "_version"},
 }
 PARTS = {

@@ -3,6 +3,7 @@
 from .auto import AutoHost, OptunaOptions, RayOptions, read_metadata, with_metadata
 from .frame_hook import check_frames_for
 from .gather import LazyWindows, Panel, PanelWindows, WindowSpec, evaluation_layout
+from .new_data import new_dataset, whole_windows
 from .peers import on_gathered_windows
 from .registry import (
     base_argument_names,
@@ -32,12 +33,14 @@ __all__ = [
     "count_windows",
     "describe_arguments",
     "evaluation_layout",
+    "new_dataset",
     "on_gathered_windows",
     "read_metadata",
     "register_loss",
     "register_models",
     "trainer_argument_names",
     "typical_deviation",
+    "whole_windows",
     "window_batches",
     "window_spec",
     "with_metadata",

@@ -210,7 +210,7 @@ def window_batches(
 
     Yields:
         `windows_batch` (argument of `forward`), `y` [W, h, 1] in original units, `mask` [W, h, 1], `loc` and
-        `scale` [W, 1, 1], `series` [W] ids.
+        `scale` [W, 1, 1], `series` [W] ids and `start` [W], rows of their series.
 
     Raises:
         ValueError: if no training window exists, or both `indices` and `n_windows` are given.
@@ -242,12 +242,15 @@ def window_batches(
             where = view.locate(rows if indices is None else indices.cpu()[rows])
         temporal = source.panel.gather(*where, width, end).unsqueeze(-1)
         static = None if source.static is None else source.static[where[0]]
-        yield {"series": where[0], **_forward_inputs(model, dataset, temporal, static)}
+        yield {"series": where[0], "start": where[1], **_forward_inputs(model, dataset, temporal, static)}
 
 
 def count_windows(model: BaseModel, dataset: TimeSeriesDataset, step: str) -> int:
-    """How many windows `window_batches` yields for "val" or "predict" where no indices are given."""
-    return len(_evaluation_windows(model, window_source(dataset).panel, step, model.step_size if step == "val" else 1))
+    """How many windows `window_batches` yields where no indices are given."""
+    source = window_source(dataset)
+    if step == "train":
+        return int(source.training(dataset.temporal_cols.get_loc("available_mask"), window_spec(model)).count.sum())
+    return len(_evaluation_windows(model, source.panel, step, model.step_size if step == "val" else 1))
 
 
 def _evaluation_windows(

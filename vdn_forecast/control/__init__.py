@@ -3,7 +3,7 @@
 from .ar_share import ARShare
 from .batchnorm import MeanBatchNorm, reestimate
 from .controller import UnitController
-from .measures import ALIVE_INFO, UnitMeasures, UnitSums
+from .measures import ALIVE_INFO, BandShares, UnitMeasures, UnitSums
 from .settings import CONTROLS, EMA_AFTER_RESCALE, ControlSettings
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "CONTROLS",
     "EMA_AFTER_RESCALE",
     "ARShare",
+    "BandShares",
     "ControlSettings",
     "MeanBatchNorm",
     "UnitController",

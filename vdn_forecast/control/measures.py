@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vdn_forecast.neurons import UnitState
+from vdn_forecast.neurons import UnitState, out_of_band
 
 from .statistics import ALIVE_KL
 
@@ -117,3 +117,46 @@ class UnitSums:
             alive_share=alive,
             windows=self.windows,
         )
+
+
+class BandShares:
+    """Shares of units outside of their band by the energy of each batch, and by that of each series.
+
+    Args:
+        n_units: N.
+        n_series: of the dataset.
+    """
+
+    def __init__(self, n_units: int, n_series: int) -> None:
+        self._series = torch.zeros(n_series, n_units).double()
+        self._windows = torch.zeros(n_series).double()
+        self._out, self._batches = 0.0, 0
+
+    @torch.no_grad()
+    def update(self, state: UnitState, series: Tensor, bounds: tuple[Tensor, Tensor]) -> None:
+        """Add one batch.
+
+        Args:
+            state: of its windows.
+            series: of its windows, [W].
+            bounds: in force, [N] each.
+        """
+        per_window = state.mu.double().cpu().square().mean(-1)  # [W(, S), N]
+        if per_window.ndim == 3:
+            per_window = per_window.mean(1)
+        self._series.index_add_(0, series.cpu(), per_window)
+        self._windows += torch.bincount(series.cpu(), minlength=len(self._windows))
+        below, above = out_of_band(per_window.mean(0).float(), (bounds[0].cpu(), bounds[1].cpu()))
+        self._out += float(below) + float(above)
+        self._batches += 1
+
+    def out_batch(self) -> float:
+        """Mean over batches."""
+        return self._out / self._batches if self._batches else float("nan")
+
+    def out_series(self, bounds: tuple[Tensor, Tensor]) -> float:
+        """Mean over the series that had a window, against `bounds` [N] each."""
+        seen = self._windows > 0
+        energy = (self._series[seen] / self._windows[seen].unsqueeze(-1)).float()
+        lower, upper = (bound.cpu() for bound in bounds)
+        return float(((energy < lower) | (energy > upper)).double().mean())

@@ -1,7 +1,5 @@
 """One pass over validation windows: crps19 and every unit's measures, against the nominal band."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +10,14 @@ from neuralforecast.tsdataset import TimeSeriesDataset
 from torch import Tensor
 
 from .._compat import count_windows, window_batches
-from ..control import UnitController, UnitMeasures, UnitSums
+from ..control import UnitMeasures, UnitSums
 from ..losses import LatentMixture
 from ..mixture import LEVELS_19, crps_from_quantiles, mixture_quantiles
 from ..mixture_scores import mixture_scores
 from ..models import VariationalModel
 from ..models.checks import without_gaps
-from ..neurons import UnitState, VariationalLayer, out_of_band
-
-WINDOWS_PER_BATCH = 256
+from ..models.observing import WINDOWS_PER_BATCH, evenly_spaced, unit_controllers, watching
+from ..neurons import out_of_band
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class ValidationMeasures:
 
 
 def measure_validation(
-    model: VariationalModel, dataset: Any, max_windows: int | None = None, *, crps: bool = True
+    model: VariationalModel, dataset: Any, max_windows: int | None = None, *, crps: bool = True, step: str = "val"
 ) -> ValidationMeasures:
     """Score a fitted model and measure its units on the validation windows of its last fit.
 
@@ -76,16 +73,18 @@ def measure_validation(
         dataset: NeuralForecast's `TimeSeriesDataset` that it was fitted on.
         max_windows: at most so many, evenly spaced over series and time; None for the model's `valid_windows`.
         crps: whether crps19 is wanted; without it a pass is cheaper.
+        step: "train" for all valid training windows instead.
 
     Raises:
         TypeError: a dataset that is not in memory.
         ValueError: a model fitted without validation.
     """
-    check_measurable(model, dataset)
+    check_measurable(model, dataset, step)
     sums = [UnitSums(layer.n_units, layer.latent_dim) for layer in model.layers]
     wanted = crps and isinstance(model.loss, LatentMixture)
-    with _observed(model.layers, sums), evaluating(model):
-        value = _crps19(model, dataset, validation_indices(model, dataset, max_windows), wanted)
+    limit = model.valid_windows if max_windows is None else max_windows
+    indices = evenly_spaced(count_windows(model, dataset, step), limit)
+    value = _crps19(model, dataset, step, indices, wanted, sums)
     layers = tuple(each.measures() for each in sums)
     return ValidationMeasures(value if wanted else None, layers, summarise(model, layers))
 
@@ -93,7 +92,7 @@ def measure_validation(
 def summarise(model: VariationalModel, layers: tuple[UnitMeasures, ...]) -> UnitSummary:
     """Shares over the units of all layers, against each layer's nominal band."""
     low, high, alive, paper, units = 0.0, 0.0, 0.0, 0.0, 0
-    for measures, controller in zip(layers, controllers(model), strict=True):
+    for measures, controller in zip(layers, unit_controllers(model), strict=True):
         n = len(measures.energy)
         below, above = out_of_band(measures.energy.float(), (controller.band.lower.cpu(), controller.band.upper.cpu()))
         low, high = low + n * float(below), high + n * float(above)
@@ -105,7 +104,7 @@ def summarise(model: VariationalModel, layers: tuple[UnitMeasures, ...]) -> Unit
 def unit_frame(model: VariationalModel, layers: tuple[UnitMeasures, ...]) -> pd.DataFrame:
     """One row per unit: layer, unit, its measures, nominal band and where in it the energy lies."""
     parts = []
-    for number, (measures, controller) in enumerate(zip(layers, controllers(model), strict=True)):
+    for number, (measures, controller) in enumerate(zip(layers, unit_controllers(model), strict=True)):
         energy = measures.energy.numpy()
         lower, upper = (bound.cpu().numpy() for bound in (controller.band.lower, controller.band.upper))
         parts.append(
@@ -125,82 +124,43 @@ def unit_frame(model: VariationalModel, layers: tuple[UnitMeasures, ...]) -> pd.
     return pd.concat(parts, ignore_index=True)
 
 
-def controllers(model: VariationalModel) -> list[UnitController]:
-    """The controllers of a model's layers, first to last."""
-    return [each for each in model.controllers if isinstance(each, UnitController)]
-
-
-def check_measurable(model: VariationalModel, dataset: Any) -> None:
+def check_measurable(model: VariationalModel, dataset: Any, step: str = "val") -> None:
     """Refuse what has no validation windows in memory; errors as of `measure_validation`."""
     if type(dataset) is not TimeSeriesDataset:
         raise TypeError(f"dataset is a {type(dataset).__name__}; measures need an in-memory TimeSeriesDataset")
-    if not model.val_size:
+    if step == "val" and not getattr(model, "val_size", 0):
         raise ValueError("the model was fitted without validation; give val_size to its fit")
 
 
-def validation_indices(model: VariationalModel, dataset: TimeSeriesDataset, max_windows: int | None) -> Tensor:
-    """Which validation windows are looked at: all, or so many of them evenly spaced over series and time."""
-    n = count_windows(model, dataset, "val")
-    limit = model.valid_windows if max_windows is None else max_windows
-    if limit is None or n <= limit:
-        return torch.arange(n)
-    return torch.linspace(0, n - 1, limit, dtype=torch.float64).round().long()
-
-
-@contextmanager
-def evaluating(model: VariationalModel) -> Iterator[None]:
-    """Eval mode, no gradients; the mode comes back after."""
-    mode = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(mode)
-
-
-def _crps19(model: VariationalModel, dataset: TimeSeriesDataset, indices: Tensor, wanted: bool) -> float:
-    """crps19 over the windows; without `wanted` they only pass through the network."""
+def _crps19(
+    model: VariationalModel, dataset: TimeSeriesDataset, step: str, indices: Tensor, wanted: bool, sums: list[UnitSums]
+) -> float:
+    """crps19 over the windows, every layer's states added to its sums; without `wanted` these alone."""
     total, count = 0.0, 0.0
-    batches = window_batches(model, without_gaps(dataset), "val", WINDOWS_PER_BATCH, indices)
-    for batch in batches:
-        raw = model(batch["windows_batch"])
-        if not wanted:
-            continue
-        loss = model.loss
-        assert isinstance(loss, LatentMixture)
-        loc, scale = loss.scale_decouple(loss.domain_map(raw), loc=batch["loc"], scale=batch["scale"])[:2]
-        y, mask = batch["y"].squeeze(-1), batch["mask"].squeeze(-1)
-        observed = mask > 0
-        y = torch.where(observed, y, 0.0)
-        values = crps_from_quantiles(y, _quantiles(y, loc.squeeze(2), scale.squeeze(2), loss.df), LEVELS_19)
-        total += float(torch.where(observed, values, 0.0).double().sum())
-        count += float(observed.sum())
+    with watching(model) as states:
+        for batch in window_batches(model, without_gaps(dataset), step, WINDOWS_PER_BATCH, indices):
+            states.clear()
+            raw = model(batch["windows_batch"])
+            for target, state in zip(sums, states, strict=True):
+                target.update(state)
+            if not wanted:
+                continue
+            loss = model.loss
+            assert isinstance(loss, LatentMixture)
+            loc, scale = loss.scale_decouple(loss.domain_map(raw), loc=batch["loc"], scale=batch["scale"])[:2]
+            y, mask = batch["y"].squeeze(-1), batch["mask"].squeeze(-1)
+            observed = mask > 0
+            y = torch.where(observed, y, 0.0)
+            values = crps_from_quantiles(y, quantiles19(y, loc.squeeze(2), scale.squeeze(2), loss.df), LEVELS_19)
+            total += float(torch.where(observed, values, 0.0).double().sum())
+            count += float(observed.sum())
     return total / count if count else float("nan")
 
 
-def _quantiles(y: Tensor, loc: Tensor, scale: Tensor, df: int | None) -> Tensor:
+def quantiles19(y: Tensor, loc: Tensor, scale: Tensor, df: int | None) -> Tensor:
     """At the 19 levels, [W, h, 19]: of Normal mixtures from a table, which is faster and close enough for means."""
     if df is not None:
         return mixture_quantiles(loc, scale, LEVELS_19, df)
     found = mixture_scores(y, loc.transpose(1, 2).contiguous(), scale.transpose(1, 2).contiguous()).quantiles
     assert found is not None
     return found
-
-
-@contextmanager
-def _observed(layers: list[VariationalLayer], sums: list[UnitSums]) -> Iterator[None]:
-    """Let every forward pass of the layers add to their sums."""
-
-    def hook_of(target: UnitSums) -> Any:
-        def hook(_module: Any, _arguments: Any, state: UnitState) -> None:
-            target.update(state)
-
-        return hook
-
-    handles = [layer.register_forward_hook(hook_of(each)) for layer, each in zip(layers, sums, strict=True)]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -14,7 +14,13 @@ from .measures import measure_validation
 
 
 def group_use(
-    model: VariationalModel, dataset: Any, n_groups: int = 8, max_windows: int = 512, seed: int = 0
+    model: VariationalModel,
+    dataset: Any,
+    n_groups: int = 8,
+    max_windows: int = 512,
+    seed: int = 0,
+    *,
+    step: str = "val",
 ) -> pd.DataFrame:
     """Rise of validation crps19 when a group of units is replaced by prior draws, one group at a time.
 
@@ -23,6 +29,7 @@ def group_use(
         dataset: that it was fitted on.
         n_groups: per layer, of neighbouring units; no more than units.
         max_windows: validation windows, evenly spaced.
+        step: "train" for training windows instead.
         seed: of the draws, which are fresh for every window and sample and the same for every group.
 
     Returns:
@@ -36,14 +43,14 @@ def group_use(
         raise ValueError(f"n_groups={n_groups!r} is not allowed; it must be at least 1")
     if any(layer.deterministic for layer in model.layers):
         raise ValueError("neuron='deterministic' has no prior to draw from; use is measured of variational units")
-    whole = measure_validation(model, dataset, max_windows).crps19
+    whole = measure_validation(model, dataset, max_windows, step=step).crps19
     if whole is None:
         raise ValueError(f"loss={type(model.loss).__name__} has no crps19 here; use is measured with LatentMixture")
     rows = []
     for number, layer in enumerate(model.layers):
         for group, units in enumerate(torch.arange(layer.n_units).tensor_split(min(n_groups, layer.n_units))):
             with replaced_by_prior(layer, units, seed):
-                crps19 = measure_validation(model, dataset, max_windows).crps19
+                crps19 = measure_validation(model, dataset, max_windows, step=step).crps19
             assert crps19 is not None
             rows.append((number, group, int(units[0]), int(units[-1]), crps19, crps19 - whole))
     return pd.DataFrame(rows, columns=["layer", "group", "first", "last", "crps19", "use"])

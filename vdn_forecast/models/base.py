@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 import torch
 from neuralforecast.tsdataset import TimeSeriesDataset
-from torch import Tensor, nn
+from torch import Tensor
 
-from .._compat import FlooredNorm, GatherWindows
+from .._compat import FlooredNorm
 from ..control import UnitController
 from ..losses import LatentMixture
-from ..neurons import UnitState, VariationalLayer
+from ..neurons import UnitState
 from .checks import check_dataset, fill_absent_buffers, without_gaps
-from .network import EVENetwork
+from .history import History
 from .optimization import adamw_with_cosine
 from .outputs import unchanged
 from .paths import simulate_paths
+from .recording import RecordedModel
 from .settling import settle
-from .trajectory_network import TrajectoryNetwork
 
 OBSERVE_EVERY = 10  # steps between statistics that nothing acts on
 
 
-class VariationalModel(GatherWindows):
+class VariationalModel(RecordedModel):
     """A NeuralForecast model made of variational neurons; a subclass builds `network` and `controllers`.
 
     A subclass's `forward` leaves the units' states of the batch in `_states`; `training_step` adds their KL
@@ -44,9 +44,7 @@ class VariationalModel(GatherWindows):
     MULTIVARIATE = False
     RECURRENT = False
 
-    network: EVENetwork | TrajectoryNetwork
     hands_raw = False  # set by whoever reads a mixture's parameters as the network lays them out
-    controllers: nn.ModuleList
     best_value: Tensor
     path_correlation: Tensor
 
@@ -55,23 +53,20 @@ class VariationalModel(GatherWindows):
         self.patience_checks, self.weight_decay, self.local_weight = patience_checks, weight_decay, local_weight
         self.register_buffer("best_value", torch.tensor(math.inf))
         self.register_buffer("path_correlation", torch.zeros(()))
+        self.history = History(len(self.layers), self.layers[0].n_units)
         self.register_load_state_dict_pre_hook(fill_absent_buffers)
         self._clear_fit()
 
     def _clear_fit(self) -> None:
         """Forget what only a running fit needs, so that a fitted model copies and saves."""
         self._sampling = False
+        self.history.forget_terms()
         self._states: list[UnitState] = []
         self._best_state: dict[str, Tensor] | None = None
         self._checks_without_gain = 0
         self._rng_state: Tensor | None = None
         self._controlled_step = 0
         self.path_noise: tuple[int, torch.Generator] | None = None  # samples and source, while paths are drawn
-
-    @property
-    def layers(self) -> list[VariationalLayer]:
-        """The layers of variational neurons, first to last."""
-        return [layer for layer in self.network.stack.layers if isinstance(layer, VariationalLayer)]
 
     # ------------------------------------------------------------------ training
 
@@ -117,6 +112,7 @@ class VariationalModel(GatherWindows):
             warnings.warn(f"{self}: data outside of memory; no scale floor, no final statistics", stacklevel=2)
         for controller in self._controllers():
             controller.reset()
+        self.history.clear()
         self.best_value.fill_(math.inf)
         self._best_state, self._checks_without_gain = None, 0
         if self.trainer.world_size > 1:  # ranks that share a seed would draw the same noise
@@ -131,6 +127,7 @@ class VariationalModel(GatherWindows):
         finally:
             self._sampling = False
         states, self._states = self._states, []
+        self.history.note("forecast", loss)
         penalty = self.regularizer(states, loss)
         value = float(torch.as_tensor(penalty).detach())
         if not math.isfinite(value):  # NeuralForecast's own guard sees the forecast loss only
@@ -148,8 +145,12 @@ class VariationalModel(GatherWindows):
                 controller.observe(state)
             kl_term, band_term = controller.regularizer(state)
             total = total + kl_term / self.h + band_term
+            terms = {"kl": kl_term / self.h, "band": band_term}
             if state.local_elbo is not None:
-                total = total - self.local_weight * state.local_elbo.mean(0).sum() / self.h
+                terms["local"] = -self.local_weight * state.local_elbo.mean(0).sum() / self.h
+                total = total + terms["local"]
+            for name, term in terms.items():
+                self.history.note(name, term)
         return total
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -181,6 +182,7 @@ class VariationalModel(GatherWindows):
         if self.trainer.sanity_checking or self.val_size == 0 or not self.valid_trajectories:
             return
         value = self.valid_trajectories[-1][1]  # reduced over ranks, so all of them decide alike
+        self.record_check(value)
         if value < float(self.best_value):
             self.best_value.fill_(value)
             self._best_state = {name: tensor.detach().clone() for name, tensor in self.state_dict().items()}
@@ -193,9 +195,10 @@ class VariationalModel(GatherWindows):
     def on_train_end(self) -> None:
         """Restore the best weights and estimate anew what depends on them."""
         if self._best_state is not None:
-            best = self.best_value.clone()
+            best, recorded = self.best_value.clone(), self.history.get_extra_state()
             self.load_state_dict(self._best_state)
             self.best_value.copy_(best)
+            self.history.set_extra_state(recorded)
             self._best_state = None
         dataset = self.trainer.datamodule.dataset
         if isinstance(dataset, TimeSeriesDataset):

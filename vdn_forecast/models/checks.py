@@ -143,3 +143,6 @@ def fill_absent_buffers(model: nn.Module, state: dict[str, Tensor], *_: Any) -> 
     if absent:
         warnings.warn(f"the checkpoint lacks {sorted(absent)}; they keep their defaults", UserWarning, stacklevel=2)
         state.update(absent)
+    for name in persistent:
+        if name.endswith("_extra_state"):  # no history is a history without checks
+            state.setdefault(name, torch.empty(0, dtype=torch.int32))

@@ -245,7 +245,11 @@ class TrajectoryModel(VariationalModel):
         """KL and band terms, and the look-back's misfit over h."""
         total = super().regularizer(states, forecast_loss)
         misfit, self._misfit = self._misfit, None
-        return total if misfit is None else total + self.lookback_weight * misfit / self.h
+        if misfit is None:
+            return total
+        term = self.lookback_weight * misfit / self.h
+        self.history.note("lookback", term)
+        return total + term
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Controllers, then the learned graph."""

@@ -124,7 +124,9 @@ class TiedModel(VariationalModel):
         if self.window_ar is None or self.window_ar.kind != "penalty" or before is None:
             return total
         measure = self.trainer.global_step % SHARE_EVERY == 0
-        return total + self.window_ar.penalty(states, *before, self._controllers(), forecast_loss, measure)
+        penalty = self.window_ar.penalty(states, *before, self._controllers(), forecast_loss, measure)
+        self.history.note("ar", penalty)
+        return total + penalty
 
     def on_fit_start(self) -> None:
         """Also reset the share of the AR term."""

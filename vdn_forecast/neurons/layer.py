@@ -94,6 +94,7 @@ class VariationalLayer(nn.Module):
         self.prior: GaussianPrior | None = None
         self.log_tau: nn.Parameter | None = None
         self.tau_init = tau_init
+        self.has_local_elbo = not deterministic
         if not deterministic:
             self._add_posterior_scale(sigma_init)
             self.prior = prior if prior is not None else GaussianPrior(n_units, latent_dim)
@@ -199,10 +200,13 @@ class VariationalLayer(nn.Module):
         Closed form: pool(z) is Gaussian around pool(mu) = t, so the squared distance vanishes together with
         its gradient and only the variance of pool(z) stays.
         """
-        variance = (2.0 * log_sigma).exp().expand_as(mu).sum(-1) * self.pool_weight**2  # [B(, S), N]
+        return _per_window(self.local_fit((2.0 * log_sigma).exp().expand_as(mu).sum(-1))) - kl
+
+    def local_fit(self, variance: Tensor) -> Tensor:
+        """E_q log N(t; pool(z), tau^2) nats, for latents whose variances sum to `variance` over k, [..., N]."""
         log_tau = self.log_tau if self.log_tau is not None else variance.new_full((), math.log(self.tau_init))
-        fit = -0.5 * math.log(2 * math.pi) - log_tau - 0.5 * variance * torch.exp(-2.0 * log_tau)
-        return _per_window(fit) - kl
+        spread = variance * self.pool_weight**2  # of pool(z)
+        return -0.5 * math.log(2 * math.pi) - log_tau - 0.5 * spread * torch.exp(-2.0 * log_tau)
 
     @torch.no_grad()
     def rescale_units_(self, factor: Tensor) -> list[nn.Parameter]:

@@ -43,6 +43,7 @@ class TrajectoryLayer(VariationalLayer):
             **layer,
         )
         self.transition = transition
+        self.has_local_elbo = False
         if not transition.deterministic:
             self.prior = _MarginalPrior(transition)
         self.keeps_contexts = 0  # how many windows' contexts of a training batch to keep for `rewire_`

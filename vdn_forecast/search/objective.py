@@ -13,10 +13,10 @@ from torch import nn
 
 from ..control import UnitMeasures
 from ..diagnostics import ValidationMeasures, measure_validation
-from ..diagnostics.measures import controllers
 from ..evaluation.attempt import as_failure
 from ..losses import LatentMixture
 from ..models import VariationalModel
+from ..models.observing import unit_controllers
 from .constraints import Constraints
 from .pruning import ReportChecks
 from .spaces import Space
@@ -196,7 +196,7 @@ def described_units(model: VariationalModel, found: ValidationMeasures) -> dict[
         "alive_paper": units.alive_paper,
         "units": units.units,
         "windows": units.windows,
-        "energy": [_energies(m, c.band.targets) for m, c in zip(found.layers, controllers(model), strict=True)],
+        "energy": [_energies(m, c.band.targets) for m, c in zip(found.layers, unit_controllers(model), strict=True)],
         "kl": [float(measures.kl.mean()) for measures in found.layers],
         "info": [float(measures.info.mean()) for measures in found.layers],
     }
