@@ -177,7 +177,10 @@ def _commit() -> str:
     try:
         parts = [
             subprocess.run([*git, *command], capture_output=True, text=True, check=True).stdout.strip()
-            for command in (["rev-parse", "--short=7", "HEAD"], ["status", "--porcelain", "--", ":/*.py", ":/*.yaml"])
+            for command in (
+                ["rev-parse", "--short=7", "HEAD"],
+                ["status", "--porcelain", "-uno", "--", ":/*.py", ":/*.yaml"],
+            )
         ]
     except (OSError, subprocess.CalledProcessError):
         return ""

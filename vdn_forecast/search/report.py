@@ -84,7 +84,11 @@ def _counts(study: optuna.Study, table: pd.DataFrame) -> str:
     running = len(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
     parts = [f"{len(table)} finished trials"]
     parts += [f"{counts[name]} {name}" for name in ("complete", "pruned", "failed") if name in counts]
-    parts += [f"{n} {name}" for n, name in ((lost, "lost with their process"), (running, "running")) if n]
+    parts += [
+        f"{n} {name}"
+        for n, name in ((lost, "not counted (one too many, or their process gone)"), (running, "running"))
+        if n
+    ]
     seconds, steps = (
         table.get("seconds", pd.Series(dtype=float)).sum(),
         table.get("steps", pd.Series(dtype=float)).sum(),
