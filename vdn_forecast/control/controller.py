@@ -7,14 +7,23 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vdn_forecast.neurons import Band, UnitState, VariationalLayer, band_penalty, energy, out_of_band
+from vdn_forecast.neurons import (
+    Band,
+    OutputGain,
+    TrajectoryLayer,
+    UnitState,
+    VariationalLayer,
+    band_penalty,
+    energy,
+    out_of_band,
+)
 from vdn_forecast.neurons.checks import require_int
 
 from .batchnorm import MeanBatchNorm
 from .calibration import calibrated_scales
 from .guard import guard_sigma_
-from .homeostat import homeostat_factor
-from .moments import forget_direction_
+from .homeostat import balancing_factor, homeostat_factor
+from .moments import forget_direction_, rescale_moments_
 from .projection import projection_factor
 from .schedule import HostStep, due, ramp
 from .settings import ControlSettings
@@ -88,19 +97,23 @@ class UnitController(nn.Module):
     def acts(self) -> bool:
         """Whether `update` changes anything but its averages."""
         s = self.settings
-        return s.holds_band or s.runs_thermostat or s.calibration
+        return s.holds_band or s.runs_thermostat or s.calibration or s.control == "balance"
 
     def attach(self, layer: VariationalLayer) -> None:
-        """Put what the regime needs inside the forward pass into `layer`: batch norm of means, or nothing.
+        """Put what the regime needs inside the forward pass into `layer`: batch norm of means, gains, or nothing.
 
         Raises:
-            ValueError: a layer of another size.
+            ValueError: a layer of another size, or "balance" for trajectories.
         """
         if (layer.n_units, layer.latent_dim) != (self.n_units, self.latent_dim):
             size = (layer.n_units, layer.latent_dim)
             raise ValueError(f"layer has (N, k) = {size}; it must be {(self.n_units, self.latent_dim)}")
         if self.settings.control == "batchnorm":
             layer.mu_transform = MeanBatchNorm(self.band.targets, self.latent_dim)
+        if self.settings.control == "balance":
+            if isinstance(layer, TrajectoryLayer):
+                raise ValueError("control='balance' is not allowed with trajectories; their transition ties all scales")
+            layer.output_gain = OutputGain(self.n_units)
 
     def kl_weights(self) -> Tensor:
         """beta per unit, [N]."""
@@ -179,6 +192,9 @@ class UnitController(nn.Module):
             factor = homeostat_factor(self.energy_ema, *self.bounds(), s.homeostat_rate, s.homeostat_max_step)
             self._rescale(layer, torch.where(self.ema_updates > 0, factor, 1.0), optimizer)
             guard_sigma_(layer, self.alive_ema, s.sigma_floor, s.sigma_ceil, s.sigma_kick)
+        if acts and s.control == "balance":
+            factor = homeostat_factor(self.energy_ema, *self.bounds(), s.homeostat_rate, s.homeostat_max_step)
+            self._trade(layer, torch.where(self.ema_updates > 0, factor, 1.0), optimizer)
         if s.control == "projection":
             self._collect_and_project(step, layer, optimizer)
         self.batch_sums.zero_()
@@ -244,6 +260,22 @@ class UnitController(nn.Module):
             self.energy_ema.mul_(factor.square())
         if optimizer is not None:
             forget_direction_(optimizer, touched, (factor != 1).repeat_interleave(self.latent_dim))
+
+    def _trade(self, layer: VariationalLayer, factor: Tensor, optimizer: Optimizer | None) -> None:
+        touched = layer.trade_scale_(factor)
+        self.energy_ema.mul_(factor.square())
+        if optimizer is not None:
+            rescale_moments_(optimizer, touched, factor.repeat_interleave(self.latent_dim))
+
+    @torch.no_grad()
+    def settle(self, layer: VariationalLayer) -> None:
+        """Under "balance": every unit to the middle of its band, by the energies observed since `update`."""
+        mean = self.batch_sums[1] / self.batch_count.clamp(min=1)
+        if self.settings.control == "balance":
+            factor = balancing_factor(mean, *self.bounds())
+            self._trade(layer, torch.where(self.batch_count > 0, factor, 1.0), None)
+        self.batch_sums.zero_()
+        self.batch_count.zero_()
 
     @torch.no_grad()
     def reset(self) -> None:

@@ -5,6 +5,7 @@ from torch import Tensor
 
 _MAX_RATE = 0.5
 _SMALLEST_ENERGY = 1e-12
+_LARGEST_FACTOR = 50.0
 
 
 def homeostat_factor(energy: Tensor, lower: Tensor, upper: Tensor, rate: float, max_step: float) -> Tensor:
@@ -23,3 +24,9 @@ def homeostat_factor(energy: Tensor, lower: Tensor, upper: Tensor, rate: float, 
     target = torch.where(below, lower, torch.where(above, upper, (lower * upper).sqrt()))
     ratio = target / energy.clamp(min=_SMALLEST_ENERGY)
     return ratio.pow(eta / 2).clamp(1.0 / max_step, max_step)
+
+
+def balancing_factor(energy: Tensor, lower: Tensor, upper: Tensor) -> Tensor:
+    """Factor per unit that brings its energy to the middle of its band, sqrt(lower * upper), in one step, [N]."""
+    ratio = (lower * upper).sqrt() / energy.clamp(min=_SMALLEST_ENERGY)
+    return ratio.sqrt().clamp(1.0 / _LARGEST_FACTOR, _LARGEST_FACTOR)

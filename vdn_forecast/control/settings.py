@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from vdn_forecast.neurons.bands import PENALTY_KINDS
 from vdn_forecast.neurons.checks import require_choice, require_int, require_ordered, require_range
 
-CONTROLS = ("homeo", "projection", "batchnorm", "off")
+CONTROLS = ("homeo", "projection", "batchnorm", "balance", "off")
 EMA_AFTER_RESCALE = ("exact", "stale")
 
 
@@ -15,7 +15,8 @@ class ControlSettings:
 
     Attributes:
         control: regime: "homeo" (thermostat, homeostat, sigma guard), "projection" (thermostat, projection),
-            "batchnorm" (energy fixed by `MeanBatchNorm`), "off".
+            "batchnorm" (energy fixed by `MeanBatchNorm`), "balance" (the homeostat, where what a unit hands on
+            stays: its mean, its sigma and the inverse of its gain move together), "off".
         kl_weight: beta at the start, of every unit.
         kl_weight_min: smallest beta; None for kl_weight / 1000 (the paper's ratio).
         kl_weight_max: largest beta; None for 10 kl_weight (the paper's ratio).

@@ -62,7 +62,8 @@ class EVE(Presets, TiedModel):
         n_predict_samples: S in prediction, from a fixed bank; None: 4, for the twin 1.
         kl_weight: beta' of (sum over h of the objective + beta' sum_i KL_i) / h; 1 with objective "elbo" is the ELBO.
         local_weight: weight of the units' local ELBO in the loss.
-        control: "off", "batchnorm", "homeo" or "projection"; None is "off". A twin takes "off" and "batchnorm".
+        control: "off", "balance", "batchnorm", "homeo" or "projection"; None is "off". A twin takes "off" and
+            "batchnorm".
         kl_weight_min, kl_weight_max, kl_min, kl_max, thermostat, thermostat_rate, thermostat_gain: thermostat of
             the KL weights; kl_min, kl_max in nats per latent.
         band_target, band_shape, band_spread, band_lower, band_upper, band_penalty, band_weight: energy bands;

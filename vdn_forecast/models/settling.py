@@ -9,7 +9,7 @@ from neuralforecast.tsdataset import TimeSeriesDataset
 from torch import Tensor
 
 from .._compat import window_batches
-from ..control import MeanBatchNorm, reestimate
+from ..control import MeanBatchNorm, UnitController, reestimate
 from ..losses import LatentMixture
 from .paths import noise_correlation
 
@@ -22,7 +22,7 @@ CORRELATION_WINDOWS = 512  # windows behind the correlation of path noise
 
 @torch.no_grad()
 def settle(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
-    """Batch-norm statistics over train windows, and the correlation of the emission noise of paths.
+    """Batch-norm statistics and balanced units over train windows, and the correlation of the emission noise of paths.
 
     Args:
         model: with its final weights, inside of a fit.
@@ -36,10 +36,32 @@ def settle(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
             reestimate(norms, lambda: _pass_train_windows(model, dataset))
         except ValueError as error:  # a single window: the running statistics stay
             warnings.warn(f"{model}: {error}", UserWarning, stacklevel=2)
+        _balance(model, dataset)
         if isinstance(model.loss, LatentMixture):
             model.path_correlation.fill_(noise_correlation(_mixtures(model, dataset), model.loss))
     finally:
         model.train(mode)
+
+
+def _balance(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
+    pairs = [
+        (controller, layer)
+        for controller, layer in zip(model.controllers, model.layers, strict=True)
+        if isinstance(controller, UnitController) and controller.settings.control == "balance"
+    ]
+    if not pairs:
+        return
+    handles = [
+        layer.register_forward_hook(lambda _layer, _inputs, state, controller=controller: controller.observe(state))
+        for controller, layer in pairs
+    ]
+    try:
+        _pass_train_windows(model, dataset)
+    finally:
+        for handle in handles:
+            handle.remove()
+    for controller, layer in pairs:
+        controller.settle(layer)
 
 
 def _pass_train_windows(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:

@@ -15,6 +15,24 @@ POOLS = ("mean", "sum", "sum_sqrtk")
 EMISSIONS = ("identity", "affine", "gaussian")
 
 
+class OutputGain(nn.Module):
+    """What a unit hands on, times a fixed gain g_i: 1 at the start; changed by `VariationalLayer.trade_scale_` alone.
+
+    Args:
+        n_units: N.
+    """
+
+    gain: Tensor
+
+    def __init__(self, n_units: int) -> None:
+        super().__init__()
+        self.register_buffer("gain", torch.ones(n_units))
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """[..., N]"""
+        return pooled * self.gain
+
+
 class VariationalLayer(nn.Module):
     """N units, each with an amortised posterior q(z_i | h) over k latents, a prior and a local ELBO.
 
@@ -42,6 +60,7 @@ class VariationalLayer(nn.Module):
     Attributes:
         mu: Linear(D, N k); the rows of unit i are i k .. i k + k - 1.
         mu_transform: called as `mu_transform(mu, weights)` on the means; batch norm of means is put here.
+        output_gain: multiplies pooled latents; the regime "balance" puts an `OutputGain` here.
         z_transform: called on the latents [B, S, N, k] before they are pooled; diagnostics replace units here.
 
     Raises:
@@ -87,6 +106,7 @@ class VariationalLayer(nn.Module):
         self.pool_weight = {"mean": 1 / latent_dim, "sum": 1.0, "sum_sqrtk": latent_dim**-0.5}[pool]
         self.mu = nn.Linear(in_features, n_units * latent_dim)
         self.mu_transform: nn.Module | None = None
+        self.output_gain: OutputGain | None = None
         self.z_transform: Callable[[Tensor], Tensor] | None = None
 
         self.sigma_net: nn.Linear | None = None
@@ -174,11 +194,14 @@ class VariationalLayer(nn.Module):
         else:
             assert self.log_sigma is not None
             raw = self.log_sigma
+            if self.sigma == "scalar" and self.output_gain is not None:  # one sigma for what units hand on
+                raw = (raw - self.output_gain.gain.log()).unsqueeze(-1).expand(-1, self.latent_dim)
         return raw.clamp(self.log_floor, self.log_ceil)
 
     def _pool(self, z: Tensor) -> Tensor:
         """[..., N, k] -> [..., N]"""
-        return z.squeeze(-1) if self.latent_dim == 1 else z.sum(-1) * self.pool_weight
+        pooled = z.squeeze(-1) if self.latent_dim == 1 else z.sum(-1) * self.pool_weight
+        return pooled if self.output_gain is None else self.output_gain(pooled)
 
     def _emit(self, context: Tensor, z: Tensor, sampled: bool, eps_emission: Tensor | None) -> Tensor:
         activation = self._pool(z)  # [B, S, N]
@@ -206,6 +229,8 @@ class VariationalLayer(nn.Module):
         """E_q log N(t; pool(z), tau^2) nats, for latents whose variances sum to `variance` over k, [..., N]."""
         log_tau = self.log_tau if self.log_tau is not None else variance.new_full((), math.log(self.tau_init))
         spread = variance * self.pool_weight**2  # of pool(z)
+        if self.output_gain is not None:
+            spread = spread * self.output_gain.gain.square()
         return -0.5 * math.log(2 * math.pi) - log_tau - 0.5 * spread * torch.exp(-2.0 * log_tau)
 
     @torch.no_grad()
@@ -215,6 +240,25 @@ class VariationalLayer(nn.Module):
         self.mu.weight.mul_(rows.unsqueeze(-1))
         self.mu.bias.mul_(rows)
         return list(self.mu.parameters())
+
+    @torch.no_grad()
+    def trade_scale_(self, factor: Tensor) -> list[nn.Parameter]:
+        """Multiply mean and sigma of unit i by `factor` [N] and divide its gain by it, in place: its output stays.
+
+        A sigma at its floor or ceiling stays there. Returns the parameters whose rows were multiplied.
+
+        Raises:
+            ValueError: no `output_gain`.
+        """
+        if self.output_gain is None:
+            raise ValueError("output_gain=None is not allowed; it must be an OutputGain")
+        shift = factor.log()
+        if self.sigma_net is not None:
+            self.sigma_net.bias.add_(shift.repeat_interleave(self.latent_dim))
+        elif self.log_sigma is not None and self.sigma == "unit":
+            self.log_sigma.add_(shift.unsqueeze(-1))
+        self.output_gain.gain.div_(factor)
+        return self.rescale_units_(factor)
 
 
 def _per_window(value: Tensor) -> Tensor:

@@ -20,10 +20,10 @@ def _dimensions() -> dict[str, Dimension]:
     many units count as outside. Its width stays under .9, about the paper's own (.8): a wide enough band holds
     every network.
     """
-    held = {"control": ("batchnorm", "homeo", "projection")}
+    held = {"control": ("balance", "batchnorm", "homeo", "projection")}
     steered = {"control": ("homeo", "projection")}
     return {
-        "control": Dimension(CategoricalDistribution(("off", "batchnorm", "homeo", "projection")), "off"),
+        "control": Dimension(CategoricalDistribution(("off", "balance", "batchnorm", "homeo", "projection")), "off"),
         "kl_weight": Dimension(FloatDistribution(1e-4, 0.1, log=True)),
         "kl_min": Dimension(FloatDistribution(0.01, 0.5, log=True), only=steered),
         "kl_width": Dimension(FloatDistribution(0.05, 1.0, log=True), only=steered),
