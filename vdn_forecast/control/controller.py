@@ -4,30 +4,22 @@ import math
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vdn_forecast.neurons import (
-    Band,
-    OutputGain,
-    TrajectoryLayer,
-    UnitState,
-    VariationalLayer,
-    band_penalty,
-    energy,
-    out_of_band,
-)
+from vdn_forecast.neurons import Band, UnitScale, UnitState, VariationalLayer, band_penalty, energy, out_of_band
 from vdn_forecast.neurons.checks import require_int
 
 from .batchnorm import MeanBatchNorm
 from .calibration import calibrated_scales
 from .guard import guard_sigma_
 from .homeostat import balancing_factor, homeostat_factor
-from .moments import forget_direction_, rescale_moments_
+from .moments import forget_direction_
 from .projection import projection_factor
 from .schedule import HostStep, due, ramp
 from .settings import ControlSettings
-from .statistics import batch_sums, blend_, count_windows, sum_windows
+from .statistics import batch_sums, blend_, count_windows, is_distributed, sum_windows
 from .thermostat import thermostat_error, thermostat_step
 
 # under "homeo" the penalty above the band weighs less while many units still have to come up
@@ -100,10 +92,10 @@ class UnitController(nn.Module):
         return s.holds_band or s.runs_thermostat or s.calibration or s.control == "balance"
 
     def attach(self, layer: VariationalLayer) -> None:
-        """Put what the regime needs inside the forward pass into `layer`: batch norm of means, gains, or nothing.
+        """Put what the regime needs inside the forward pass into `layer`: batch norm of means, scales, or nothing.
 
         Raises:
-            ValueError: a layer of another size, or "balance" for trajectories.
+            ValueError: a layer of another size.
         """
         if (layer.n_units, layer.latent_dim) != (self.n_units, self.latent_dim):
             size = (layer.n_units, layer.latent_dim)
@@ -111,9 +103,7 @@ class UnitController(nn.Module):
         if self.settings.control == "batchnorm":
             layer.mu_transform = MeanBatchNorm(self.band.targets, self.latent_dim)
         if self.settings.control == "balance":
-            if isinstance(layer, TrajectoryLayer):
-                raise ValueError("control='balance' is not allowed with trajectories; their transition ties all scales")
-            layer.output_gain = OutputGain(self.n_units)
+            layer.unit_scale = UnitScale(self.n_units)
 
     def kl_weights(self) -> Tensor:
         """beta per unit, [N]."""
@@ -194,7 +184,7 @@ class UnitController(nn.Module):
             guard_sigma_(layer, self.alive_ema, s.sigma_floor, s.sigma_ceil, s.sigma_kick)
         if acts and s.control == "balance":
             factor = homeostat_factor(self.energy_ema, *self.bounds(), s.homeostat_rate, s.homeostat_max_step)
-            self._trade(layer, torch.where(self.ema_updates > 0, factor, 1.0), optimizer)
+            self._trade(layer, torch.where(self.ema_updates > 0, factor, 1.0))
         if s.control == "projection":
             self._collect_and_project(step, layer, optimizer)
         self.batch_sums.zero_()
@@ -261,19 +251,25 @@ class UnitController(nn.Module):
         if optimizer is not None:
             forget_direction_(optimizer, touched, (factor != 1).repeat_interleave(self.latent_dim))
 
-    def _trade(self, layer: VariationalLayer, factor: Tensor, optimizer: Optimizer | None) -> None:
-        touched = layer.trade_scale_(factor)
+    def _trade(self, layer: VariationalLayer, factor: Tensor) -> None:
+        assert layer.unit_scale is not None
+        layer.unit_scale.scale.mul_(factor)
         self.energy_ema.mul_(factor.square())
-        if optimizer is not None:
-            rescale_moments_(optimizer, touched, factor.repeat_interleave(self.latent_dim))
+
+    @torch.no_grad()
+    def gather(self, state: UnitState) -> None:
+        """Add windows to the energies that `settle` reads; processes need not have as many."""
+        self.batch_sums[1].add_(energy(state.mu) * len(state.mu))
+        self.batch_count.add_(len(state.mu))
 
     @torch.no_grad()
     def settle(self, layer: VariationalLayer) -> None:
-        """Under "balance": every unit to the middle of its band, by the energies observed since `update`."""
-        mean = self.batch_sums[1] / self.batch_count.clamp(min=1)
-        if self.settings.control == "balance":
-            factor = balancing_factor(mean, *self.bounds())
-            self._trade(layer, torch.where(self.batch_count > 0, factor, 1.0), None)
+        """Under "balance": every unit to the middle of its band, by the energies gathered since `update`."""
+        total = torch.cat([self.batch_sums[1], self.batch_count.unsqueeze(0)])
+        if is_distributed():
+            dist.all_reduce(total)
+        factor = balancing_factor(total[:-1] / total[-1].clamp(min=1), *self.bounds())
+        self._trade(layer, torch.where(total[-1] > 0, factor, 1.0))
         self.batch_sums.zero_()
         self.batch_count.zero_()
 

@@ -20,15 +20,3 @@ def forget_direction_(optimizer: Optimizer, parameters: Iterable[nn.Parameter], 
             moment = state.get(name)
             if moment is not None:
                 moment.masked_fill_(rows.reshape(-1, *[1] * (moment.ndim - 1)), 0.0)
-
-
-@torch.no_grad()
-def rescale_moments_(optimizer: Optimizer, parameters: Iterable[nn.Parameter], factor: Tensor) -> None:
-    """Moments of rows that were multiplied by `factor`, [first dimension]: gradients shrink by it."""
-    for parameter in parameters:
-        state = optimizer.state.get(parameter, {})
-        by_row = factor.reshape(-1, *[1] * (parameter.ndim - 1))
-        for name, power in (*((name, 1) for name in _FIRST_MOMENTS), ("exp_avg_sq", 2)):
-            moment = state.get(name)
-            if moment is not None:
-                moment.div_(by_row**power)

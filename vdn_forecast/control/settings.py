@@ -15,8 +15,8 @@ class ControlSettings:
 
     Attributes:
         control: regime: "homeo" (thermostat, homeostat, sigma guard), "projection" (thermostat, projection),
-            "batchnorm" (energy fixed by `MeanBatchNorm`), "balance" (the homeostat, where what a unit hands on
-            stays: its mean, its sigma and the inverse of its gain move together), "off".
+            "batchnorm" (energy fixed by `MeanBatchNorm`), "balance" (the homeostat on a scale of the
+            latents that is taken off what a unit hands on: only prior and KL feel it), "off".
         kl_weight: beta at the start, of every unit.
         kl_weight_min: smallest beta; None for kl_weight / 1000 (the paper's ratio).
         kl_weight_max: largest beta; None for 10 kl_weight (the paper's ratio).

@@ -52,7 +52,7 @@ def _balance(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
     if not pairs:
         return
     handles = [
-        layer.register_forward_hook(lambda _layer, _inputs, state, controller=controller: controller.observe(state))
+        layer.register_forward_hook(lambda _layer, _inputs, state, controller=controller: controller.gather(state))
         for controller, layer in pairs
     ]
     try:

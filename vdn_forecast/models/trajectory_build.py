@@ -61,7 +61,15 @@ def build_trajectories(
         choices: further defaults.
         loss: what the outputs feed.
         exogenous: sizes of historic, future and static features per step (static: in all), embeddings included.
+
+    Raises:
+        ValueError: a regime that trajectories cannot have.
     """
+    if choices.control == "balance":
+        raise ValueError(
+            "control='balance' is not allowed with trajectories, whose transition ties all scales; "
+            "choose 'off', 'batchnorm', 'homeo' or 'projection'"
+        )
     a = arguments
     input_size, h, patch_size = a["input_size"], a["h"], a["patch_size"]
     hist, futr, stat = exogenous

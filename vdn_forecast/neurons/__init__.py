@@ -2,7 +2,7 @@
 
 from .bands import BAND_SHAPES, PENALTY_KINDS, Band, band_penalty, energy, out_of_band
 from .graphs import GRAPHS, neighbours
-from .layer import EMISSIONS, POOLS, SIGMA_KINDS, OutputGain, VariationalLayer
+from .layer import EMISSIONS, POOLS, SIGMA_KINDS, UnitScale, VariationalLayer
 from .noise import Noise, NoiseBank
 from .prior import GaussianPrior, kl_gaussian, kl_standard
 from .rewiring import forget_moments_, rest_of, rewire_
@@ -26,10 +26,10 @@ __all__ = [
     "GaussianPrior",
     "Noise",
     "NoiseBank",
-    "OutputGain",
     "SparseTransition",
     "TrajectoryLayer",
     "Transition",
+    "UnitScale",
     "UnitState",
     "VariationalLayer",
     "VariationalStack",

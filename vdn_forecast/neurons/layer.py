@@ -15,22 +15,18 @@ POOLS = ("mean", "sum", "sum_sqrtk")
 EMISSIONS = ("identity", "affine", "gaussian")
 
 
-class OutputGain(nn.Module):
-    """What a unit hands on, times a fixed gain g_i: 1 at the start; changed by `VariationalLayer.trade_scale_` alone.
+class UnitScale(nn.Module):
+    """A scale c_i per unit for its latents, taken off again from what it hands on: only prior and KL feel it.
 
     Args:
         n_units: N.
     """
 
-    gain: Tensor
+    scale: Tensor
 
     def __init__(self, n_units: int) -> None:
         super().__init__()
-        self.register_buffer("gain", torch.ones(n_units))
-
-    def forward(self, pooled: Tensor) -> Tensor:
-        """[..., N]"""
-        return pooled * self.gain
+        self.register_buffer("scale", torch.ones(n_units))
 
 
 class VariationalLayer(nn.Module):
@@ -60,7 +56,7 @@ class VariationalLayer(nn.Module):
     Attributes:
         mu: Linear(D, N k); the rows of unit i are i k .. i k + k - 1.
         mu_transform: called as `mu_transform(mu, weights)` on the means; batch norm of means is put here.
-        output_gain: multiplies pooled latents; the regime "balance" puts an `OutputGain` here.
+        unit_scale: the regime "balance" puts a `UnitScale` here.
         z_transform: called on the latents [B, S, N, k] before they are pooled; diagnostics replace units here.
 
     Raises:
@@ -106,7 +102,7 @@ class VariationalLayer(nn.Module):
         self.pool_weight = {"mean": 1 / latent_dim, "sum": 1.0, "sum_sqrtk": latent_dim**-0.5}[pool]
         self.mu = nn.Linear(in_features, n_units * latent_dim)
         self.mu_transform: nn.Module | None = None
-        self.output_gain: OutputGain | None = None
+        self.unit_scale: UnitScale | None = None
         self.z_transform: Callable[[Tensor], Tensor] | None = None
 
         self.sigma_net: nn.Linear | None = None
@@ -164,6 +160,8 @@ class VariationalLayer(nn.Module):
         mu = self.mu(context).unflatten(-1, units)  # [B(, S), N, k]
         if self.mu_transform is not None:
             mu = self.mu_transform(mu, weights)
+        if self.unit_scale is not None:
+            mu = mu * self.unit_scale.scale.unsqueeze(-1)
         log_sigma = self._log_scale(context)
         centre = mu if mu.ndim == 4 else mu.unsqueeze(1)  # [B, 1 or S, N, k]
         if log_sigma is None or eps is None:
@@ -194,14 +192,15 @@ class VariationalLayer(nn.Module):
         else:
             assert self.log_sigma is not None
             raw = self.log_sigma
-            if self.sigma == "scalar" and self.output_gain is not None:  # one sigma for what units hand on
-                raw = (raw - self.output_gain.gain.log()).unsqueeze(-1).expand(-1, self.latent_dim)
-        return raw.clamp(self.log_floor, self.log_ceil)
+        log_sigma = raw.clamp(self.log_floor, self.log_ceil)
+        if self.unit_scale is None:
+            return log_sigma
+        return log_sigma + self.unit_scale.scale.log().unsqueeze(-1).expand(-1, self.latent_dim)
 
     def _pool(self, z: Tensor) -> Tensor:
         """[..., N, k] -> [..., N]"""
         pooled = z.squeeze(-1) if self.latent_dim == 1 else z.sum(-1) * self.pool_weight
-        return pooled if self.output_gain is None else self.output_gain(pooled)
+        return pooled if self.unit_scale is None else pooled / self.unit_scale.scale
 
     def _emit(self, context: Tensor, z: Tensor, sampled: bool, eps_emission: Tensor | None) -> Tensor:
         activation = self._pool(z)  # [B, S, N]
@@ -229,8 +228,8 @@ class VariationalLayer(nn.Module):
         """E_q log N(t; pool(z), tau^2) nats, for latents whose variances sum to `variance` over k, [..., N]."""
         log_tau = self.log_tau if self.log_tau is not None else variance.new_full((), math.log(self.tau_init))
         spread = variance * self.pool_weight**2  # of pool(z)
-        if self.output_gain is not None:
-            spread = spread * self.output_gain.gain.square()
+        if self.unit_scale is not None:
+            spread = spread / self.unit_scale.scale.square()
         return -0.5 * math.log(2 * math.pi) - log_tau - 0.5 * spread * torch.exp(-2.0 * log_tau)
 
     @torch.no_grad()
@@ -240,25 +239,6 @@ class VariationalLayer(nn.Module):
         self.mu.weight.mul_(rows.unsqueeze(-1))
         self.mu.bias.mul_(rows)
         return list(self.mu.parameters())
-
-    @torch.no_grad()
-    def trade_scale_(self, factor: Tensor) -> list[nn.Parameter]:
-        """Multiply mean and sigma of unit i by `factor` [N] and divide its gain by it, in place: its output stays.
-
-        A sigma at its floor or ceiling stays there. Returns the parameters whose rows were multiplied.
-
-        Raises:
-            ValueError: no `output_gain`.
-        """
-        if self.output_gain is None:
-            raise ValueError("output_gain=None is not allowed; it must be an OutputGain")
-        shift = factor.log()
-        if self.sigma_net is not None:
-            self.sigma_net.bias.add_(shift.repeat_interleave(self.latent_dim))
-        elif self.log_sigma is not None and self.sigma == "unit":
-            self.log_sigma.add_(shift.unsqueeze(-1))
-        self.output_gain.gain.div_(factor)
-        return self.rescale_units_(factor)
 
 
 def _per_window(value: Tensor) -> Tensor:

@@ -1,0 +1,109 @@
+"""The regime "balance": units move into their bands, and nothing that they hand on changes."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from neuralforecast import NeuralForecast
+from neuralforecast.utils import AirPassengersPanel
+
+import vdn_forecast
+from vdn_forecast import AREVE, EVE
+from vdn_forecast.control import UnitController
+from vdn_forecast.neurons import UnitScale, VariationalLayer, energy, out_of_band
+
+PANEL = AirPassengersPanel[["unique_id", "ds", "y"]]
+QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+
+
+def build(**changed):
+    small = {"n_units": 24, "hidden_size": 16, "head_size": 16, "max_steps": 30, "val_check_steps": 10}
+    return EVE(h=6, input_size=12, random_seed=1, **{**QUIET, **small, **changed})
+
+
+def fitted(**changed):
+    nf = NeuralForecast([build(**changed)], freq="ME")
+    nf.fit(PANEL, val_size=18)
+    return nf
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    st.sampled_from(["amortized", "unit", "scalar"]),
+    st.sampled_from(["identity", "affine", "gaussian"]),
+    st.sampled_from([1, 3]),
+    st.integers(0, 1000),
+)
+def test_a_units_scale_keeps_what_units_hand_on(sigma, emission, k, seed):
+    torch.manual_seed(seed)
+    layer = VariationalLayer(5, 4, k, sigma=sigma, emission=emission)
+    layer.unit_scale = UnitScale(4)
+    context, eps, eps_emission = torch.randn(7, 5), torch.randn(7, 2, 4, k), torch.randn(7, 2, 4)
+    factor = torch.tensor([0.2, 1.0, 2.0, 5.0])
+    before = layer(context, eps, None, True, eps_emission)
+    layer.unit_scale.scale.mul_(factor)
+    after = layer(context, eps, None, True, eps_emission)
+    torch.testing.assert_close(after.activation, before.activation, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(energy(after.mu), energy(before.mu) * factor.square())
+    torch.testing.assert_close(
+        after.log_sigma.expand(7, 4, k), before.log_sigma.expand(7, 4, k) + factor.log().unsqueeze(-1)
+    )
+    # the local fit is that of what is handed on; only the KL feels the prior's scale
+    torch.testing.assert_close(after.local_elbo + after.kl, before.local_elbo + before.kl, rtol=1e-4, atol=1e-5)
+
+
+def test_closed_loop_reaches_the_band_and_changes_no_output():
+    torch.manual_seed(0)
+    layer = VariationalLayer(5, 8, 2)
+    layer.rescale_units_(torch.logspace(-1, 1, 8))
+    controller = UnitController(8, 2, control="balance", control_warmup=0, control_every=1, band_target=1.0)
+    controller.attach(layer)
+    probe, eps = torch.randn(4096, 5), torch.randn(1, 3, 8, 2)
+    before = layer(probe, eps).activation
+    for _ in range(300):
+        controller.observe(layer(torch.randn(64, 5), None))
+        controller.update(layer)
+    after = layer(probe, eps)
+    assert sum(float(share) for share in out_of_band(energy(after.mu), controller.band)) == 0
+    torch.testing.assert_close(after.activation, before, rtol=1e-3, atol=1e-4)
+    controller.gather(layer(probe, None))
+    controller.settle(layer)
+    middle = (controller.band.lower * controller.band.upper).sqrt()
+    torch.testing.assert_close(energy(layer(probe, None).mu), middle, rtol=1e-3, atol=0)
+
+
+def test_settle_without_windows_moves_nothing():
+    layer = VariationalLayer(5, 4)
+    controller = UnitController(4, control="balance")
+    controller.attach(layer)
+    controller.settle(layer)
+    assert torch.equal(layer.unit_scale.scale, torch.ones(4))
+
+
+@pytest.mark.parametrize("when", [{"control_warmup": 100}, {"control_warmup": 0, "control_every": 1}])
+def test_without_kl_forecasts_are_those_without_control(when):
+    off, late = fitted(control="off", kl_weight=0.0), fitted(control="balance", kl_weight=0.0, **when)
+    torch.testing.assert_close(
+        torch.tensor(late.predict()["EVE"].to_numpy()), torch.tensor(off.predict()["EVE"].to_numpy()), rtol=1e-4, atol=0
+    )
+    scale = late.models[0].layers[0].unit_scale.scale
+    assert not torch.equal(scale, torch.ones_like(scale))  # yet the units were settled after training
+
+
+@pytest.mark.parametrize("changed", [{}, {"sigma": "scalar", "depth": 2, "latent_dim": 2}, {"sigma": "unit"}])
+def test_units_end_in_the_middle_of_their_band(changed, tmp_path):
+    nf = fitted(control="balance", control_warmup=0, control_every=1, **changed)
+    train = PANEL.groupby("unique_id", observed=True).head(len(PANEL) // 2 - 18)
+    summary = vdn_forecast.diagnose(nf, train).summary
+    assert float(summary["out"].iloc[-1]) < 0.1
+    assert float(vdn_forecast.diagnose(fitted(control="off", **changed), train).summary["out"].iloc[-1]) > 0.5
+    nf.save(str(tmp_path / "saved"), overwrite=True)
+    again = vdn_forecast.load(str(tmp_path / "saved"))
+    assert again.predict(PANEL).equals(nf.predict(PANEL))
+
+
+def test_what_cannot_be_balanced_is_refused_by_name():
+    with pytest.raises(ValueError, match="control='balance' is not allowed with trajectories"):
+        AREVE(h=6, input_size=12, control="balance", **QUIET)
+    with pytest.raises(ValueError, match="control='balance' is not allowed with neuron='deterministic'"):
+        build(neuron="deterministic", control="balance")
