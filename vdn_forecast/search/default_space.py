@@ -75,7 +75,7 @@ def _of_latents(model: type, usual: Mapping[str, Any]) -> dict[str, Dimension]:
     whole = usual.get("latent_dim", 1)
     if whole >= 8:
         found["latent_dim"] = Dimension(CategoricalDistribution((whole // 4, whole // 2, whole, 2 * whole)))
-    if "patch_size" in usual:  # a transition ties the scales that "balance" would move
+    if "patch_size" in inspect.signature(model).parameters:  # a transition ties the scales that "balance" would move
         found["control"] = Dimension(CategoricalDistribution(("off", "batchnorm", "homeo", "projection")), "off")
     graphs = getattr(model, "GRAPHS", ())
     if len(graphs) > 1:
