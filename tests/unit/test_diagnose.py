@@ -6,32 +6,20 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import tiny_models
 import torch
 from neuralforecast import NeuralForecast
 from neuralforecast.losses.pytorch import MAE
 from neuralforecast.models import DLinear
-from neuralforecast.utils import AirPassengersPanel
 from scipy.stats import theilslopes
+from tiny_models import PANEL
 
 import vdn_forecast
 from vdn_forecast import AREVE, ARVAE, EVE, diagnose
 from vdn_forecast.diagnostics import measure_validation
 
 H, LOOK_BACK = 12, 24
-SMALL = {
-    "h": H,
-    "input_size": LOOK_BACK,
-    "hidden_size": 16,
-    "head_size": 16,
-    "max_steps": 20,
-    "val_check_steps": 4,
-    "windows_batch_size": 32,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "logger": False,
-    "accelerator": "cpu",
-}
-PANEL = AirPassengersPanel[["unique_id", "ds", "y"]]
+SMALL = {**tiny_models.SMALL, "max_steps": 20}
 
 
 def models():

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from neuralforecast import NeuralForecast
 from neuralforecast.models import DLinear
-from neuralforecast.utils import AirPassengersPanel
+from tiny_models import PANEL, SMALL
 
 from benchmarks.speed import diagnostics as speed
 from benchmarks.studies import risk_coverage as study
@@ -19,21 +19,6 @@ from vdn_forecast.diagnostics.canvas import ABOVE, BELOW, one_model
 from vdn_forecast.diagnostics.forecast_plots import calibration_plot, posteriors_plot, risk_coverage_plot
 from vdn_forecast.diagnostics.plots import band_heatmap, training_dynamics, unit_ranking
 from vdn_forecast_cli import main
-
-SMALL = {
-    "h": 12,
-    "input_size": 24,
-    "hidden_size": 16,
-    "head_size": 16,
-    "max_steps": 12,
-    "val_check_steps": 4,
-    "windows_batch_size": 32,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "logger": False,
-    "accelerator": "cpu",
-}
-PANEL = AirPassengersPanel[["unique_id", "ds", "y"]]
 
 
 @pytest.fixture(scope="module")

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+import tiny_models
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from neuralforecast import NeuralForecast
 from neuralforecast.losses.pytorch import MAE
-from neuralforecast.utils import AirPassengersPanel
+from tiny_models import PANEL
 from torch.distributions import Normal, kl_divergence
 
 from vdn_forecast import EVE
@@ -15,23 +16,11 @@ from vdn_forecast.control import BandShares, UnitSums
 from vdn_forecast.diagnostics import group_use, measure_validation, unit_frame
 from vdn_forecast.neurons import GaussianPrior, VariationalLayer
 
-SMALL = {
-    "n_units": 12,
-    "hidden_size": 16,
-    "head_size": 16,
-    "max_steps": 30,
-    "val_check_steps": 10,
-    "windows_batch_size": 32,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "logger": False,
-    "accelerator": "cpu",
-}
-PANEL = AirPassengersPanel[["unique_id", "ds", "y"]]
+SMALL = {**tiny_models.SMALL, "n_units": 12, "max_steps": 30, "val_check_steps": 10}
 
 
 def fitted(**kwargs):
-    nf = NeuralForecast(models=[EVE(h=12, input_size=24, **{**SMALL, **kwargs})], freq="ME")
+    nf = NeuralForecast(models=[EVE(**{**SMALL, **kwargs})], freq="ME")
     nf.fit(PANEL, val_size=36)
     return nf.models[0], nf.dataset
 
@@ -144,7 +133,7 @@ def test_crps_is_left_out_for_other_losses_and_on_request():
 
 
 def test_a_model_without_validation_is_refused():
-    nf = NeuralForecast(models=[EVE(h=12, input_size=24, **{**SMALL, "max_steps": 2})], freq="ME")
+    nf = NeuralForecast(models=[EVE(**{**SMALL, "max_steps": 2})], freq="ME")
     with pytest.warns(UserWarning, match="no validation"):
         nf.fit(PANEL)
     with pytest.raises(ValueError, match="without validation"):

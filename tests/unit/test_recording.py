@@ -6,26 +6,12 @@ import pandas as pd
 import pytest
 import torch
 from neuralforecast import NeuralForecast
-from neuralforecast.utils import AirPassengersPanel
 from pytorch_lightning.loggers import CSVLogger
+from tiny_models import PANEL, SMALL
 
 from vdn_forecast import AREVE, ARVAE, EVE, diagnose
 from vdn_forecast.models.recording import PREFIX, UNLOGGED
 
-SMALL = {
-    "h": 12,
-    "input_size": 24,
-    "hidden_size": 16,
-    "head_size": 16,
-    "max_steps": 12,
-    "val_check_steps": 4,
-    "windows_batch_size": 32,
-    "enable_progress_bar": False,
-    "enable_model_summary": False,
-    "logger": False,
-    "accelerator": "cpu",
-}
-PANEL = AirPassengersPanel[["unique_id", "ds", "y"]]
 CLASSES = [
     (EVE, {"n_units": 6, "control": "homeo", "control_warmup": 2, "ar": "penalty", "depth": 2}),
     (EVE, {"n_units": 6, "control": "batchnorm", "ar": "prior"}),
