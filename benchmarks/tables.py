@@ -7,7 +7,6 @@ Replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->` in README.md.
 
 import json
 import re
-from math import isnan
 from pathlib import Path
 
 import pandas as pd
@@ -41,7 +40,7 @@ def accuracy(name: str, *, chosen: bool) -> str:
                 f"{mean['mse']:.4f}{_plus(spread['mse'][model], several)}",
                 f"{mean['mae']:.4f}",
                 f"{mean['crps19']:.4f}{_plus(spread['crps19'][model], several)}",
-                "–" if isnan(mean["crps_exact"]) else f"{mean['crps_exact']:.4f}",
+                "–" if pd.isna(mean["crps_exact"]) else f"{mean['crps_exact']:.4f}",
                 f"{100 * mean['coverage80']:.1f} / {100 * mean['coverage90']:.1f}",
                 str(len(mine)),
             ]
