@@ -10,6 +10,7 @@ from neuralforecast.utils import AirPassengersPanel
 import vdn_forecast
 from vdn_forecast import AREVE, EVE
 from vdn_forecast.control import UnitController
+from vdn_forecast.models.unit_figures import sigma_floors
 from vdn_forecast.neurons import UnitScale, VariationalLayer, energy, out_of_band
 
 PANEL = AirPassengersPanel[["unique_id", "ds", "y"]]
@@ -107,3 +108,11 @@ def test_what_cannot_be_balanced_is_refused_by_name():
         AREVE(h=6, input_size=12, control="balance", **QUIET)
     with pytest.raises(ValueError, match="control='balance' is not allowed with neuron='deterministic'"):
         build(neuron="deterministic", control="balance")
+
+
+def test_a_units_floor_moves_with_its_scale():
+    model = build(control="balance", sigma="unit", sigma_init=0.02, sigma_floor=0.02)
+    layer = model.layers[0]
+    layer.unit_scale.scale.copy_(torch.linspace(0.5, 5, 24))
+    sigma = layer(torch.randn(3, 16), None).log_sigma.exp().squeeze(-1)
+    torch.testing.assert_close(torch.from_numpy(sigma_floors(model))[0].float(), sigma)

@@ -12,7 +12,7 @@ from .history import CHECK_COLUMNS, History
 from .network import EVENetwork
 from .observing import evenly_spaced, measure_units
 from .trajectory_network import TrajectoryNetwork
-from .unit_figures import UNIT_COLUMNS, drift, summarise
+from .unit_figures import DRIFT_CHECKS, UNIT_COLUMNS, drift, summarise
 
 PREFIX = "units/"
 """Of the names of logged scalars; `docs/diagnostics.md` lists them."""
@@ -70,10 +70,11 @@ def check_scalars(model: RecordedModel, check: int = -1) -> dict[str, float]:
     """
     history = model.history
     check = range(len(history.checks))[check]
-    units = history.units[: check + 1].astype("float64")
+    recent = slice(max(0, check + 1 - DRIFT_CHECKS), check + 1)
+    units = history.units[recent].astype("float64")
     found = {name: float(value) for name, value in zip(CHECK_COLUMNS, history.checks[check], strict=True)}
-    found |= summarise(model, units[check])
-    steps = history.checks[: check + 1, CHECK_COLUMNS.index("step")]
+    found |= summarise(model, units[-1])
+    steps = history.checks[recent, CHECK_COLUMNS.index("step")]
     found["drift_energy"] = drift(steps, units[:, :, UNIT_COLUMNS.index("energy")].mean((1, 2)))
     found["drift_kl"] = drift(steps, units[:, :, UNIT_COLUMNS.index("kl")].sum((1, 2)))
     if (dominates := model.ar_dominates(found["ar_share"])) is not None:

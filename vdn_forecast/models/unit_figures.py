@@ -70,13 +70,15 @@ def nominal_bands(model: "RecordedModel") -> tuple[np.ndarray, np.ndarray]:
 
 
 def sigma_floors(model: "RecordedModel") -> np.ndarray:
-    """The smallest sigma that each layer allows, or that its regime restores, [layers]."""
+    """The smallest sigma that each unit can have, or that its regime restores, [layers, N]."""
     floors = []
     for layer, controller in zip(model.layers, model.controllers, strict=True):
         assert isinstance(controller, UnitController)
         own = math.exp(layer.log_floor)
-        floors.append(max(own, controller.settings.sigma_floor) if controller.settings.control == "homeo" else own)
-    return np.array(floors)
+        own = max(own, controller.settings.sigma_floor) if controller.settings.control == "homeo" else own
+        scale = np.ones(layer.n_units) if layer.unit_scale is None else layer.unit_scale.scale.double().cpu().numpy()
+        floors.append(own * scale)
+    return np.stack(floors)
 
 
 def unit_flags(units: np.ndarray, floors: np.ndarray) -> dict[str, np.ndarray]:
@@ -84,18 +86,17 @@ def unit_flags(units: np.ndarray, floors: np.ndarray) -> dict[str, np.ndarray]:
 
     Args:
         units: [..., layers, columns, N].
-        floors: of sigma, [layers].
+        floors: of sigma, [layers, N].
 
     Returns:
         prior: KL at most .005 nats. constant: more than that, but no more than .005 nats of information.
         deterministic: sigma at its floor.
     """
     kl, info, sigma = (units[..., UNIT_COLUMNS.index(name), :] for name in ("kl", "info", "sigma"))
-    floor = floors[:, None]
     return {
         "prior": kl <= ALIVE_INFO,
         "constant": (kl > ALIVE_INFO) & (info <= ALIVE_INFO),
-        "deterministic": (sigma <= AT_FLOOR * floor) & (floor > 0),
+        "deterministic": (sigma <= AT_FLOOR * floors) & (floors > 0),
     }
 
 
