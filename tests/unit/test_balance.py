@@ -103,6 +103,19 @@ def test_units_end_in_the_middle_of_their_band(changed, tmp_path):
     assert again.predict(PANEL).equals(nf.predict(PANEL))
 
 
+@pytest.mark.parametrize(
+    ("changed", "control"),
+    [
+        *[({}, "balance"), ({"kl_weight": 0.0}, "off"), ({"neuron": "deterministic"}, "off"), ({"ar": "prior"}, "off")],
+        *[({"learned_prior": True}, "off"), ({"ar": "penalty"}, "balance"), ({"control": "off"}, "off")],
+    ],
+)
+def test_balance_is_the_default_where_a_kl_to_a_fixed_prior_weighs(changed, control):
+    model = build(**changed)
+    assert [each.settings.control for each in model.controllers] == [control]
+    assert (model.hparams["control"] or "off") == control  # what a saved model and a benchmark's row are known by
+
+
 def test_what_cannot_be_balanced_is_refused_by_name():
     with pytest.raises(ValueError, match="control='balance' is not allowed with trajectories"):
         AREVE(h=6, input_size=12, control="balance", **QUIET)
@@ -116,3 +129,7 @@ def test_a_units_floor_moves_with_its_scale():
     layer.unit_scale.scale.copy_(torch.linspace(0.5, 5, 24))
     sigma = layer(torch.randn(3, 16), None).log_sigma.exp().squeeze(-1)
     torch.testing.assert_close(torch.from_numpy(sigma_floors(model))[0].float(), sigma)
+    with pytest.raises(ValueError, match="control='balance' is not allowed with learned_prior=True"):
+        build(control="balance", learned_prior=True)
+    with pytest.raises(ValueError, match="control='balance' is not allowed with ar='prior'"):
+        build(control="balance", ar="prior")

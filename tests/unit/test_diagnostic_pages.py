@@ -13,7 +13,7 @@ from neuralforecast.models import DLinear
 from tiny_models import PANEL, SMALL
 
 from benchmarks.speed import diagnostics as speed
-from benchmarks.studies import risk_coverage as study
+from benchmarks.studies import units as study
 from vdn_forecast import AREVE, EVE, diagnose
 from vdn_forecast.diagnostics.canvas import ABOVE, BELOW, one_model
 from vdn_forecast.diagnostics.forecast_plots import calibration_plot, posteriors_plot, risk_coverage_plot
@@ -212,13 +212,15 @@ def test_what_recording_costs_is_measured_in_pairs(tmp_path, monkeypatch):
 
 
 @pytest.mark.real
-def test_the_study_writes_its_table_and_resumes(tmp_path, monkeypatch, data_dir):
-    words = ["--datasets", "ILI", "--models", "EVE", "--seeds", "0", "--origins", "60", "--max-steps", "2"]
-    monkeypatch.setattr(sys, "argv", ["risk_coverage.py", *words, "--out", str(tmp_path / "rows.csv")])
+def test_the_study_of_units_writes_its_tables_and_resumes(tmp_path, monkeypatch, data_dir):
+    words = ["--datasets", "ILI", "--seeds", "0", "--origins", "60", "--max-steps", "2", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["units.py", "--lines", "EVE", "EVE, no control", *words])
     study.main()
-    rows = pd.read_csv(tmp_path / "rows.csv")
-    assert len(rows) == 2 * 2 * 5
-    assert rows["windows"].unique() == [60 * 7]
-    before = (tmp_path / "rows.csv").read_bytes()
+    risk, units = (pd.read_csv(tmp_path / name) for name in ("risk_coverage.csv", "units.csv"))
+    assert len(risk) == 2 * 2 * 2 * 5
+    assert risk["windows"].unique() == units["windows"].unique() == [60 * 7]
+    held, free = units["out"]
+    assert held < free  # balanced after training
+    before = [(tmp_path / name).read_bytes() for name in ("risk_coverage.csv", "units.csv")]
     study.main()
-    assert (tmp_path / "rows.csv").read_bytes() == before
+    assert [(tmp_path / name).read_bytes() for name in ("risk_coverage.csv", "units.csv")] == before

@@ -77,7 +77,25 @@ class Choices:
             raise ValueError(
                 f"control={control!r} is not allowed with neuron='deterministic'; choose 'off' or 'batchnorm'"
             )
+        if control == "balance" and (learned := _learned_prior(arguments)):
+            raise ValueError(
+                f"control='balance' is not allowed with {learned}: a learned prior follows its unit's scale; choose "
+                "'off', 'batchnorm', 'homeo' or 'projection'"
+            )
         return cls(deterministic, arguments["n_components"] or (1 if deterministic else 4), latent, predict, control)
+
+
+def usual_control(neuron: str, kl_weight: float, learned_prior: bool, ar: str) -> str | None:
+    """EVE's regime where the user names none: "balance" where a KL to a fixed prior weighs, else None for "off"."""
+    learned = _learned_prior({"learned_prior": learned_prior, "ar": ar})
+    return None if neuron == "deterministic" or kl_weight == 0 or learned else "balance"
+
+
+def _learned_prior(arguments: Mapping[str, Any]) -> str:
+    """The argument that makes the prior a learned one, as text; empty if none does."""
+    if arguments.get("learned_prior"):
+        return "learned_prior=True"
+    return "ar='prior'" if arguments.get("ar") == "prior" else ""
 
 
 def build_network(

@@ -8,7 +8,7 @@ from .._compat import FlooredNorm
 from .._loss_arguments import RawMixture
 from ..losses import LatentMixture
 from ..neurons import Noise
-from .build import HOST_ARGUMENTS, Choices, build_controllers, build_network
+from .build import HOST_ARGUMENTS, Choices, build_controllers, build_network, usual_control
 from .checks import check_arguments
 from .outputs import LOSS_ARGUMENTS, build_loss, keeps_locations, resolve_scaler
 from .presets import Presets
@@ -62,8 +62,8 @@ class EVE(Presets, TiedModel):
         n_predict_samples: S in prediction, from a fixed bank; None: 4, for the twin 1.
         kl_weight: beta' of (sum over h of the objective + beta' sum_i KL_i) / h; 1 with objective "elbo" is the ELBO.
         local_weight: weight of the units' local ELBO in the loss.
-        control: "off", "balance", "batchnorm", "homeo" or "projection"; None is "off". A twin takes "off" and
-            "batchnorm".
+        control: "balance", "off", "batchnorm", "homeo" or "projection". None is "balance", and "off" without a KL
+            to a fixed prior: with `kl_weight` 0, a learned prior, and for a twin (which takes "off" and "batchnorm").
         kl_weight_min, kl_weight_max, kl_min, kl_max, thermostat, thermostat_rate, thermostat_gain: thermostat of
             the KL weights; kl_min, kl_max in nats per latent.
         band_target, band_shape, band_spread, band_lower, band_upper, band_penalty, band_weight: energy bands;
@@ -196,6 +196,8 @@ class EVE(Presets, TiedModel):
         dataloader_kwargs: dict[str, Any] | None = None,
         **trainer_kwargs: Any,
     ) -> None:
+        if control is None:  # here, not later: the result is what is saved, and what a benchmark's row is known by
+            control = usual_control(neuron, kl_weight, learned_prior, ar)
         arguments = {
             name: value for name, value in locals().items() if name not in ("self", "__class__", "trainer_kwargs")
         }
