@@ -60,7 +60,7 @@ def test_every_draw_builds_a_model(seed, cls):
 @pytest.mark.parametrize("auto", AUTOS, ids=lambda auto: auto.__name__)
 def test_trial_0_is_the_default_configuration(auto):
     cls = auto.model_class
-    spelt_out = {"band_target": 1.0} if cls is EVE else {"control": "off"}  # what None stands for
+    spelt_out = {} if cls is EVE else {"control": "off"}  # what None stands for
     first, default = (
         json.loads(describe_arguments(cls(h=H, **arguments)))
         for arguments in (default_space(cls, H).first(), {"input_size": 3 * H, **spelt_out, **QUIET})

@@ -1,6 +1,6 @@
 """EVE: variational distributional neurons as a NeuralForecast model."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -92,6 +92,11 @@ class EVE(Presets, TiedModel):
         ValueError: an argument outside of what is allowed, by name.
         TypeError: an unknown keyword.
     """
+
+    DEFAULTS: ClassVar = {
+        "control": "balance",
+        "band_target": 1.0,
+    }  # what None stands for, as long as all else is usual
 
     def __init__(
         self,

@@ -23,13 +23,11 @@ def _dimensions() -> dict[str, Dimension]:
     held = {"control": ("balance", "batchnorm", "homeo", "projection")}
     steered = {"control": ("homeo", "projection")}
     return {
-        "control": Dimension(
-            CategoricalDistribution(("off", "balance", "batchnorm", "homeo", "projection")), "balance"
-        ),
+        "control": Dimension(CategoricalDistribution(("off", "balance", "batchnorm", "homeo", "projection"))),
         "kl_weight": Dimension(FloatDistribution(1e-4, 0.1, log=True)),
         "kl_min": Dimension(FloatDistribution(0.01, 0.5, log=True), only=steered),
         "kl_width": Dimension(FloatDistribution(0.05, 1.0, log=True), only=steered),
-        "band_target": Dimension(FloatDistribution(0.01, 2.0, log=True), 1.0, only=held),
+        "band_target": Dimension(FloatDistribution(0.01, 2.0, log=True), only=held),
         "band_lower": Dimension(FloatDistribution(0.6, 0.9), only=held),
         "band_width": Dimension(FloatDistribution(0.4, 0.9), only=held),
         "band_shape": Dimension(CategoricalDistribution(("homogeneous", "heterogeneous")), only=held),
