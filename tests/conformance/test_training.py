@@ -141,8 +141,11 @@ def test_validation_changes_no_weight_and_no_buffer(make, y_panel, control):
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
-@pytest.mark.parametrize("loss", ["default", "MAE", "MQLoss", "Normal", "StudentT", "GMM"])
-def test_forecasts_scale_with_the_unit(make, y_panel, loss, scale):
+@pytest.mark.parametrize(
+    ("loss", "scaler_type"),
+    [(loss, "auto") for loss in ("default", "MAE", "MQLoss", "Normal", "StudentT", "GMM")] + [("default", "panel")],
+)
+def test_forecasts_scale_with_the_unit(make, y_panel, loss, scaler_type, scale):
     from neuralforecast.losses.pytorch import GMM, DistributionLoss
 
     build_loss = {
@@ -152,7 +155,7 @@ def test_forecasts_scale_with_the_unit(make, y_panel, loss, scale):
     }[loss]
     forecasts = []
     for factor in (1.0, scale):
-        nf = NeuralForecast(models=[make(loss=build_loss(), max_steps=8)], freq=FREQ)
+        nf = NeuralForecast(models=[make(loss=build_loss(), scaler_type=scaler_type, max_steps=8)], freq=FREQ)
         nf.fit(y_panel.assign(y=y_panel.y * factor), val_size=H)
         forecasts.append(values(nf.predict()) / factor)
     spread = y_panel.y.std()

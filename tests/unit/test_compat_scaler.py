@@ -40,6 +40,19 @@ def test_statistics_equal_a_plain_computation():
     torch.testing.assert_close(z, (x - norm.x_shift) / norm.x_scale)
 
 
+def test_a_fixed_scale_is_the_floor_for_every_window_and_the_windows_own_without_one():
+    x, mask = _windows(3)
+    fixed, own = FlooredNorm(1.0, fixed=True), _norm(0.0)
+    z = fixed.transform(x, mask)
+    torch.testing.assert_close(z, own.transform(x, mask))  # no floor yet
+    fixed.floor.fill_(2.5)
+    z = fixed.transform(x, mask)
+    assert (fixed.x_scale[:, :, 0] == 2.5).all()
+    torch.testing.assert_close(fixed.x_scale[:, :, 1:], own.x_scale[:, :, 1:])
+    torch.testing.assert_close(fixed.x_shift, own.x_shift)
+    torch.testing.assert_close(fixed.inverse_transform(z), x)
+
+
 def test_masked_values_do_not_reach_the_statistics():
     x, mask = _windows(1)
     expected = _norm(0.1)

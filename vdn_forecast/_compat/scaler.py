@@ -18,6 +18,7 @@ class FlooredNorm(nn.Module):
 
     Args:
         share: the floor, as a share of the series' typical deviation.
+        fixed: whether the floor is the target's scale for every window; the window's own deviation only while it is 0.
 
     Attributes:
         floor: 0-d float32 buffer, in units of y; 0 until `estimate_floor`.
@@ -30,9 +31,9 @@ class FlooredNorm(nn.Module):
     x_shift: Tensor | None
     x_scale: Tensor | None
 
-    def __init__(self, share: float = 0.1) -> None:
+    def __init__(self, share: float = 0.1, fixed: bool = False) -> None:
         super().__init__()
-        self.share = share
+        self.share, self.fixed = share, fixed
         self.register_buffer("floor", torch.zeros(()))
         self.x_shift = None
         self.x_scale = None
@@ -76,7 +77,8 @@ class FlooredNorm(nn.Module):
         squares = torch.where(valid, deviation - offset, 0.0).square()
         std = (squares.sum(dim=1, keepdim=True) / n).sqrt()  # [B, 1, C, 1]
 
-        y_scale = torch.hypot(std[:, :, :1], self.floor.to(std.dtype))
+        floor, y_scale = self.floor.to(std.dtype), std[:, :, :1]
+        y_scale = torch.where(floor > 0, floor, y_scale) if self.fixed else torch.hypot(y_scale, floor)
         y_scale = torch.where(y_scale == 0, 1.0, y_scale)
         if x.shape[2] == 1:
             return shift.to(x.dtype), y_scale.to(x.dtype)

@@ -16,7 +16,7 @@ from .encoders import ACTIVATIONS, ANCHORS, ENCODERS
 from .heads import HEADS
 
 NEURONS = ("variational", "deterministic")
-SCALERS = ("window", "identity", "standard", "robust", "minmax", "minmax1", "invariant")
+SCALERS = ("window", "panel", "identity", "standard", "robust", "minmax", "minmax1", "invariant")
 # arguments of NeuralForecast's base class that mean nothing here; a saved model brings them back with these values
 _HOST_ONLY: dict[str, tuple[tuple[Any, ...], str]] = {
     "n_series": ((None, 1), "it forecasts each series by itself"),

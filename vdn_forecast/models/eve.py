@@ -4,13 +4,12 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from .._compat import FlooredNorm
 from .._loss_arguments import RawMixture
 from ..losses import LatentMixture
 from ..neurons import Noise
 from .build import HOST_ARGUMENTS, Choices, build_controllers, build_network, usual_control
 from .checks import check_arguments
-from .outputs import LOSS_ARGUMENTS, build_loss, keeps_locations, resolve_scaler
+from .outputs import LOSS_ARGUMENTS, build_loss, build_scaler, keeps_locations, resolve_scaler
 from .presets import Presets
 from .window_ar import TiedModel, WindowAR, check_ar
 from .window_io import arrange, read_window
@@ -84,8 +83,9 @@ class EVE(Presets, TiedModel):
         valid_windows: at most so many windows, evenly spaced over series and time, are scored per validation check;
             None for all, as NeuralForecast's models do.
         gradient_clip_val: global gradient norm limit; None for none.
-        scaler_type: "auto", "window" (mean and sqrt(var + floor^2) of the look-back) or a NeuralForecast scaler;
-            "auto" is "window", and "identity" for the Bernoulli distribution.
+        scaler_type: "auto", "window" (mean and sqrt(var + floor^2) of the look-back), "panel" (the look-back's mean,
+            and the train rows' standard deviation, median over series) or a NeuralForecast scaler; "auto" is
+            "window", and "identity" for the Bernoulli distribution.
         scale_floor: the floor of "window", as a share of the train rows' standard deviation (median over series).
 
     Raises:
@@ -212,9 +212,10 @@ class EVE(Presets, TiedModel):
         mixture = {name: arguments[name] for name in LOSS_ARGUMENTS} | {"n_components": choices.n_components}
         loss = build_loss(loss, choices.n_latent_samples, **mixture)
         scaler_type = resolve_scaler(scaler_type, loss)
+        scaler = build_scaler(scaler_type, scale_floor)
         super().__init__(
             loss=loss,
-            scaler_type="identity" if scaler_type == "window" else scaler_type,
+            scaler_type=scaler_type if scaler is None else "identity",
             **{name: arguments[name] for name in HOST_ARGUMENTS},
             **trainer_kwargs,
         )
@@ -230,8 +231,8 @@ class EVE(Presets, TiedModel):
         self.window_ar = None
         if ar != "none":
             self.window_ar, self.earlier_steps = WindowAR(ar, self.layers, ar_phi, ar_share, ar_share_cap), ar_stride
-        if scaler_type == "window":
-            self.scaler = FlooredNorm(scale_floor)
+        if scaler is not None:
+            self.scaler = scaler
         self._finish_init(patience_checks, weight_decay, local_weight)
 
     def forward(self, windows_batch: dict[str, Tensor | None]) -> Tensor | RawMixture:

@@ -7,6 +7,7 @@ from typing import Any
 from neuralforecast.losses.pytorch import GMM, PMM, BasePointLoss, HuberIQLoss, IQLoss
 from torch import nn
 
+from .._compat import FlooredNorm
 from ..losses import LatentMixture
 
 LOSS_ARGUMENTS = ("base", "df", "objective", "eval_objective", "trajectory", "background")  # of a LatentMixture
@@ -73,6 +74,13 @@ def resolve_scaler(scaler_type: str, loss: nn.Module) -> str:
     if scaler_type != "auto":
         return scaler_type
     return "identity" if getattr(loss, "distribution", None) == "Bernoulli" else "window"
+
+
+def build_scaler(scaler_type: str, scale_floor: float) -> FlooredNorm | None:
+    """The scaler that takes the place of NeuralForecast's; None for one of its own."""
+    if scaler_type == "panel":
+        return FlooredNorm(1.0, fixed=True)
+    return FlooredNorm(scale_floor) if scaler_type == "window" else None
 
 
 @contextmanager

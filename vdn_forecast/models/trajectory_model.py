@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from .._compat import FlooredNorm
 from .._loss_arguments import RawMixture
 from ..losses import LatentMixture
 from ..neurons import UnitState
@@ -16,7 +15,7 @@ from .base import VariationalModel
 from .build import HOST_ARGUMENTS, Choices, build_controllers
 from .checks import check_arguments
 from .learned_graph import rewire
-from .outputs import LOSS_ARGUMENTS, build_loss, keeps_locations, resolve_scaler
+from .outputs import LOSS_ARGUMENTS, build_loss, build_scaler, keeps_locations, resolve_scaler
 from .trajectory_build import build_trajectories, check_patch_size
 from .trajectory_network import TrajectoryNetwork
 from .window_io import arrange, read_window
@@ -183,9 +182,10 @@ class TrajectoryModel(VariationalModel):
         mixture = {name: arguments[name] for name in LOSS_ARGUMENTS} | {"n_components": choices.n_components}
         loss = build_loss(loss, choices.n_latent_samples, **mixture)
         scaler_type = resolve_scaler(scaler_type, loss)
+        scaler = build_scaler(scaler_type, scale_floor)
         super().__init__(
             loss=loss,
-            scaler_type="identity" if scaler_type == "window" else scaler_type,
+            scaler_type=scaler_type if scaler is None else "identity",
             **{name: arguments[name] for name in HOST_ARGUMENTS},
             **trainer_kwargs,
         )
@@ -201,8 +201,8 @@ class TrajectoryModel(VariationalModel):
             controller.attach(layer)
         if arguments["graph"] == "topk":
             self.network.layer.keeps_contexts = 64
-        if scaler_type == "window":
-            self.scaler = FlooredNorm(scale_floor)
+        if scaler is not None:
+            self.scaler = scaler
         self._finish_init(patience_checks, weight_decay, 0.0)
 
     def _check_own(self, arguments: dict[str, Any]) -> None:

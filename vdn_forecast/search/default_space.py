@@ -14,7 +14,7 @@ QUIET = {"enable_progress_bar": False, "enable_model_summary": False, "logger": 
 
 
 def _dimensions() -> dict[str, Dimension]:
-    """Sizes, units, control and training, parents before what depends on them.
+    """Sizes, units, control, training and scaling, parents before what depends on them.
 
     The band is searched only where a regime acts on it: under "off" another band would change nothing but how
     many units count as outside. Its width stays under .9, about the paper's own (.8): a wide enough band holds
@@ -46,6 +46,7 @@ def _dimensions() -> dict[str, Dimension]:
         "lookback_weight": Dimension(FloatDistribution(0.01, 1.0, log=True)),
         "dropout": Dimension(FloatDistribution(0.0, 0.6)),
         "objective": Dimension(CategoricalDistribution(("mixture", "elbo", "crps"))),
+        "scaler_type": Dimension(CategoricalDistribution(("auto", "panel"))),
     }
 
 
