@@ -1,6 +1,6 @@
 """What the units do on test windows, and whether what they say of their certainty ranks errors better than the width.
 
-    python benchmarks/studies/units.py --datasets ETTh1 Exchange --lines EVE "EVE, heterogeneous band" --seeds 1 2 3
+    python -m benchmarks.studies.units --datasets ETTh1 Exchange --lines EVE "EVE, heterogeneous band" --seeds 1 2 3
 
 Every line is fitted on the train rows, its best step chosen on validation; then its units are measured, and its errors
 ranked, on every window of the test rows (evenly spaced ones where there are more than `--max-windows`), on values
@@ -20,10 +20,11 @@ from tqdm import tqdm
 
 from vdn_forecast import diagnose
 from vdn_forecast.diagnostics import Diagnosis
-from vdn_forecast.evaluation.cells import versions
 from vdn_forecast.evaluation.data import DATASETS, load_dataset
 from vdn_forecast.evaluation.models import BUILDERS
 from vdn_forecast.evaluation.quiet import QUIET_TRAINER, quiet_lightning
+
+from .rows import append, missing
 
 OUT = Path("benchmarks/studies/results")
 UNITS, RISK = "units.csv", "risk_coverage.csv"
@@ -54,11 +55,11 @@ def study(
     h, input_size = SIZES.get(dataset, (96, 336))
     train, validation, test = data.borders
     model, own = LINES[line]
-    built = BUILDERS[model](h=h, input_size=input_size, random_seed=seed, **{**QUIET_TRAINER, **own, **arguments})
-    nf = NeuralForecast(models=[built], freq=data.info.freq)
     panel = data.frame(train + validation + (test if origins is None else min(test, origins + h - 1)))
     row = panel.groupby("unique_id").cumcount()
     with quiet_lightning():
+        built = BUILDERS[model](h=h, input_size=input_size, random_seed=seed, **{**QUIET_TRAINER, **own, **arguments})
+        nf = NeuralForecast(models=[built], freq=data.info.freq)
         nf.fit(panel[row < train + validation], val_size=validation)
         known = diagnose(nf, "validation", max_windows=max_windows, use=False)
         looked = panel[row >= train + validation - input_size]
@@ -90,36 +91,14 @@ def main() -> None:
     work = [(d, line, s) for d in chosen.datasets for line in chosen.lines for s in chosen.seeds]
     for dataset, line, seed in tqdm(work, unit="fit", file=sys.stderr):
         key = {"dataset": dataset, "line": line, "seed": seed}
-        if not _missing(chosen.out / UNITS, key):
+        if not missing(chosen.out / UNITS, key):
             continue
         units, risk = study(dataset, line, seed, chosen.max_windows, chosen.origins, **arguments)
-        _append(chosen.out / RISK, risk, key)
-        _append(chosen.out / UNITS, units, key)  # last: its row says that the fit is done
+        append(chosen.out / RISK, risk, key)
+        append(chosen.out / UNITS, units, key)  # last: its row says that the fit is done
     shown = ["val_crps19", "crps19", "mse", "val_out", "out", "informed", "alive", "kl_total"]
     table = pd.read_csv(chosen.out / UNITS)
     print(table.groupby(["dataset", "line"], sort=False)[shown].mean().to_string(float_format="%.4f"))
-
-
-def _missing(path: Path, key: dict[str, Any]) -> bool:
-    return not path.exists() or not _marked(pd.read_csv(path), key).any()
-
-
-def _marked(table: pd.DataFrame, key: dict[str, Any]) -> "pd.Series[bool]":
-    return (table[list(key)] == pd.Series(key)).all(axis=1)
-
-
-def _append(path: Path, rows: pd.DataFrame, key: dict[str, Any]) -> None:
-    """Rows added to a file in one move; those that a killed run left of the same fit are replaced."""
-    rows = rows.assign(versions=versions(), command=f"python {' '.join(sys.argv)}")
-    for at, (name, value) in enumerate(key.items()):
-        rows.insert(at, name, value)
-    before = []
-    if path.exists():
-        table = pd.read_csv(path)
-        before = [table[~_marked(table, key)]]
-    temporary = path.with_suffix(".tmp")
-    pd.concat([*before, rows], ignore_index=True).to_csv(temporary, index=False, float_format="%.6g")
-    temporary.replace(path)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from neuralforecast.models import DLinear
 from tiny_models import PANEL, SMALL
 
 from benchmarks.speed import diagnostics as speed
+from benchmarks.studies import regimes
 from benchmarks.studies import units as study
 from vdn_forecast import AREVE, EVE, diagnose
 from vdn_forecast.diagnostics.canvas import ABOVE, BELOW, one_model
@@ -224,3 +225,22 @@ def test_the_study_of_units_writes_its_tables_and_resumes(tmp_path, monkeypatch,
     before = [(tmp_path / name).read_bytes() for name in ("risk_coverage.csv", "units.csv")]
     study.main()
     assert [(tmp_path / name).read_bytes() for name in ("risk_coverage.csv", "units.csv")] == before
+
+
+@pytest.mark.real
+def test_the_regime_map_has_a_row_per_cell_resumes_and_draws(tmp_path, monkeypatch, data_dir):
+    words = ["--datasets", "ILI", "--regimes", "balance", "off", "--kl-weights", ".001", "--bands", ".3", "1"]
+    words += ["--max-steps", "2", "--max-windows", "64", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["regimes.py", *words])
+    regimes.main()
+    table = pd.read_csv(tmp_path / "regimes.csv")
+    assert list(table["control"]) == ["balance", "balance", "off"]
+    assert list(table["band_target"]) == [0.3, 1.0, 1.0]
+    assert table["crps19"].nunique() == 1  # two steps are before the warm-up
+    assert (table["out"][:2] < table["out"][2]).all()
+    before = (tmp_path / "regimes.csv").read_bytes()
+    regimes.main()
+    assert (tmp_path / "regimes.csv").read_bytes() == before
+    monkeypatch.setattr(sys, "argv", ["regimes.py", *words, "--plot"])
+    regimes.main()
+    assert (tmp_path / "regimes-ILI.png").stat().st_size > 10_000
