@@ -13,7 +13,12 @@ from model_list import MODELS, Recorder, build, fitted, state
 from neuralforecast.utils import AirPassengersPanel
 from safetensors.torch import save_file
 
-CONTROLS = ("homeo", "batchnorm")
+CONTROLS = ("homeo", "batchnorm", "balance")
+
+
+def has(name: str, control: str) -> bool:
+    """Whether a class has a regime."""
+    return control != "balance" or name == "EVE"
 
 
 class Keep(Recorder):
@@ -36,7 +41,7 @@ def main(folder: Path, name: str) -> None:
     # the second airline is the first one shifted: standardised windows would be equal
     panel = panel.assign(y=panel.y.where(panel.unique_id == "Airline1", panel.y.to_numpy()[::-1]))
     (cls,) = (each for each in MODELS if each.__name__ == name)
-    for control in CONTROLS:
+    for control in (each for each in CONTROLS if has(name, each)):
         model = build(
             cls,
             alias=control,

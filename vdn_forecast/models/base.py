@@ -129,9 +129,10 @@ class VariationalModel(RecordedModel):
         states, self._states = self._states, []
         self.history.note("forecast", loss)
         penalty = self.regularizer(states, loss)
-        value = float(torch.as_tensor(penalty).detach())
-        if not math.isfinite(value):  # NeuralForecast's own guard sees the forecast loss only
-            raise FloatingPointError(f"the units' KL, band or local terms are {value}; lower learning_rate")
+        if loss.device.type == "cpu" or self.trainer.global_step % OBSERVE_EVERY == 0:  # waits for a GPU
+            value = float(torch.as_tensor(penalty).detach())
+            if not math.isfinite(value):  # NeuralForecast's own guard sees the forecast loss only
+                raise FloatingPointError(f"the units' KL, band or local terms are {value}; lower learning_rate")
         self._keep_rng()
         return loss + penalty
 
