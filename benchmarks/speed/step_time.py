@@ -1,11 +1,12 @@
 """Wall time of one training step, loader included, models in turn A B A B in one process.
 
     python benchmarks/speed/step_time.py --rounds 5 --steps 20 --out benchmarks/results/step_time.csv
+    python benchmarks/speed/step_time.py --models EVE EVE.small AREVE NHITS DLinear PatchTST TiDE
 
 Every round trains each model for some steps on the same synthetic panel; a round's figure is the median time
 between the ends of two steps. Ratios are taken round by round, so that a slow spell of the machine hits both.
-NHITS and DLinear are NeuralForecast's own, at their defaults; with --gathered they also run on gathered windows, as
-the runner's accuracy cells do.
+Models of NeuralForecast run at their defaults, on standardised windows; with --gathered they also run on gathered ones,
+as the runner's accuracy cells do.
 """
 
 import argparse
@@ -33,8 +34,8 @@ from vdn_forecast.evaluation.models import BUILDERS
 from vdn_forecast.evaluation.quiet import QUIET_TRAINER, quiet_lightning
 from vdn_forecast.evaluation.sources import synthetic_panel
 
-MODELS = {"EVE": BUILDERS["EVE"], "twin": BUILDERS["EVE.twin"]}
-HOST = ("NHITS", "DLinear")
+OURS = {"EVE": "EVE", "EVE.small": "EVE.small", "twin": "EVE.twin", "AREVE": "AREVE", "ARVAE": "ARVAE"}
+HOST = ("NHITS", "DLinear", "PatchTST", "TiDE")
 GATHERED = " gathered"
 
 
@@ -82,13 +83,17 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--gathered", action="store_true", help="NHITS and DLinear on gathered windows as well")
+    parser.add_argument("--models", nargs="+", default=["EVE", "twin", "NHITS", "DLinear"], choices=[*OURS, *HOST])
+    parser.add_argument("--gathered", action="store_true", help="NeuralForecast's models on gathered windows as well")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     keep_memory()
     dataset = as_dataset(synthetic_panel(chosen.series, chosen.rows).values)
-    models: dict[str, Callable[..., Any]] = dict(MODELS)
-    for name in HOST:
+    models: dict[str, Callable[..., Any]] = {}
+    for name in ["EVE", *(each for each in chosen.models if each != "EVE")]:  # all ratios are to EVE
+        if name in OURS:
+            models[name] = BUILDERS[OURS[name]]
+            continue
         cls: Any = BUILDERS[name]
         models[name] = partial(cls, scaler_type="standard")
         if chosen.gathered:
@@ -119,8 +124,8 @@ def main() -> None:
                 "threads": torch.get_num_threads(),
                 "versions": versions(),
                 "command": f"python benchmarks/speed/step_time.py --series {chosen.series} --rows {chosen.rows} "
-                f"--batch-size {chosen.batch_size} --rounds {chosen.rounds} --steps {chosen.steps}"
-                + (" --gathered" if chosen.gathered else ""),
+                f"--batch-size {chosen.batch_size} --rounds {chosen.rounds} --steps {chosen.steps} "
+                f"--models {' '.join(chosen.models)}" + (" --gathered" if chosen.gathered else ""),
             }
         )
     table = pd.DataFrame(rows)

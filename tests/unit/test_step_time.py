@@ -1,0 +1,27 @@
+"""The script that times training steps."""
+
+import sys
+
+import pandas as pd
+import pytest
+
+from benchmarks.speed import step_time
+
+
+def test_models_are_timed_in_turn_and_ratios_are_to_eve(tmp_path, monkeypatch):
+    out = tmp_path / "rows.csv"
+    words = ["--series", "2", "--rows", "600", "--rounds", "2", "--steps", "5", "--models", "EVE.small", "NHITS"]
+    monkeypatch.setattr(sys, "argv", ["step_time.py", *words, "--out", str(out)])
+    step_time.main()
+    rows = pd.read_csv(out).set_index("model")
+    assert list(rows.index) == ["EVE", "EVE.small", "NHITS"]  # EVE is there unasked
+    assert (rows["times_eve_median"]["EVE"], rows["panel"]["EVE"]) == (1.0, "2 x 600")
+    assert (rows["step_ms_min"] <= rows["step_ms_median"]).all()
+    assert "--models EVE.small NHITS" in rows["command"]["EVE"]
+
+
+def test_an_unknown_model_is_refused(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["step_time.py", "--models", "Oracle"])
+    with pytest.raises(SystemExit):
+        step_time.main()
+    assert "PatchTST" in capsys.readouterr().err
