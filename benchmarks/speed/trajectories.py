@@ -1,6 +1,6 @@
 """What AREVE's trajectories cost: training step beside EVE's, memory by number of units, roll-out beside a plain loop.
 
-    python benchmarks/speed/trajectories.py --parts step memory rollout --out benchmarks/results/trajectories.csv
+    python -m benchmarks.speed.trajectories --parts step memory rollout --out benchmarks/results/trajectories.csv
 
 `step`: median wall time of a training step of AREVE and EVE in turn, 1,024 units, 42 patches, 256 windows, degree 8.
 `memory`: growth of a fresh process's highest resident memory over four such steps, for 256, 1,024 and 4,096 units; the
@@ -25,7 +25,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pandas as pd
 import torch
-from step_time import step_seconds
 from tqdm import tqdm
 
 from vdn_forecast import AREVE, EVE
@@ -34,6 +33,8 @@ from vdn_forecast.evaluation.cells import versions
 from vdn_forecast.evaluation.forecasts import as_dataset
 from vdn_forecast.evaluation.sources import synthetic_panel
 from vdn_forecast.neurons import SparseTransition, roll_forward
+
+from .step_time import step_seconds
 
 PARTS = ("step", "memory", "rollout")
 UNITS, DEGREE, PATCHES, WINDOWS = 1024, 8, 42, 256
@@ -88,7 +89,7 @@ def memory() -> list[dict[str, Any]]:
     for graph in ("none", "random", "topk"):
         found = {}
         for n in tqdm(sizes, desc=f"memory {graph}"):
-            command = [sys.executable, __file__, "--grown", graph, str(n)]
+            command = [sys.executable, "-m", "benchmarks.speed.trajectories", "--grown", graph, str(n)]
             result = subprocess.run(command, capture_output=True, text=True, check=True)
             found[n] = float(json.loads(result.stdout.splitlines()[-1]))
         for n in sizes:
@@ -173,7 +174,7 @@ def main() -> None:
         "memory": memory,
         "rollout": lambda: rollouts(10 * chosen.rounds),
     }
-    command = f"python benchmarks/speed/trajectories.py --rounds {chosen.rounds} --steps {chosen.steps}"
+    command = f"python -m benchmarks.speed.trajectories --rounds {chosen.rounds} --steps {chosen.steps}"
     about = {"threads": chosen.threads, "versions": versions(), "command": f"{command} --threads {chosen.threads}"}
     for part in chosen.parts:
         table = pd.DataFrame([{**row, **about} for row in measured[part]()])

@@ -1,11 +1,11 @@
-"""The script that times training steps."""
+"""The scripts that time training steps."""
 
 import sys
 
 import pandas as pd
 import pytest
 
-from benchmarks.speed import step_time
+from benchmarks.speed import growth, step_time
 
 
 def test_models_are_timed_in_turn_and_ratios_are_to_eve(tmp_path, monkeypatch):
@@ -25,3 +25,16 @@ def test_an_unknown_model_is_refused(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         step_time.main()
     assert "PatchTST" in capsys.readouterr().err
+
+
+def test_growth_along_an_axis(tmp_path, monkeypatch):
+    assert growth.slope([1, 10, 100], [2.0, 20.0, 200.0]) == pytest.approx(1)
+    out = tmp_path / "rows.csv"
+    words = ["--largest", "256", "--rounds", "1", "--steps", "4", "--out", str(out)]
+    for axis in ("units", "series", "units"):  # measured again, an axis replaces its rows
+        monkeypatch.setattr(sys, "argv", ["growth.py", "--axes", axis, *words])
+        growth.main()
+    rows = pd.read_csv(out)
+    assert list(rows["axis"]) == ["series"] * 2 + ["units"] * 2
+    assert list(rows["size"]) == [7, 100, 64, 256]
+    assert rows["exponent"].notna().all()

@@ -1,0 +1,1 @@
+"""What things cost on this machine: paired measurements, rows with command and versions."""
