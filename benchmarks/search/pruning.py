@@ -2,8 +2,8 @@
 
     python -m benchmarks.search.pruning
 
-Configurations are drawn at random, so that none depends on what was pruned before it. Two studies, the second without
-pruning; one that was killed goes on where it stopped. `search-pruning.csv` holds every trial, `pruning.csv` a row per
+Configurations are drawn at random, so that none depends on what was pruned before it. One study per pruner and one
+without; one that was killed goes on where it stopped. `search-pruning.csv` holds every trial, `pruning.csv` a row per
 study. With `--replay` nothing is trained: every pruner's saving is read off the curves of the study without pruning.
 """
 
@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = words(__doc__)
     parser.add_argument("--trials", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pruner", default="median", choices=[name for name in PRUNERS if name != "none"])
+    pruners = [name for name in PRUNERS if name != "none"]
+    parser.add_argument("--pruners", nargs="+", default=["median", "hyperband"], choices=pruners)
     parser.add_argument("--replay", action="store_true", help="train nothing beyond the study without pruning")
     chosen = parser.parse_args(arguments)
     prepare(chosen.threads)
@@ -39,10 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if chosen.replay:
         print(pd.DataFrame(replayed(bench, without)).to_string(index=False))
         return
-    with_ = bench.run(chosen.pruner, chosen.trials, chosen.seed, pruner=pruner_of(bench, chosen.pruner))
-    both = {chosen.pruner: with_, "none": without}
-    write_csv(pd.concat([rows_of(search, pruner=name) for name, search in both.items()]), out / "search-pruning.csv")
-    summary = pd.DataFrame(summarised(both))
+    studies = {
+        name: bench.run(name, chosen.trials, chosen.seed, pruner=pruner_of(bench, name)) for name in chosen.pruners
+    } | {"none": without}
+    write_csv(pd.concat([rows_of(search, pruner=name) for name, search in studies.items()]), out / "search-pruning.csv")
+    summary = pd.DataFrame(summarised(studies))
     write_csv(summary, out / "pruning.csv")
     print(summary.to_string(index=False))
 

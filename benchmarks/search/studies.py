@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 from optuna.pruners import BasePruner
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from tqdm import tqdm
 
 from vdn_forecast.search import trials_frame
@@ -80,7 +80,7 @@ class Bench:
 
 def ranked(search: Search) -> list[FrozenTrial]:
     """Complete trials, the best first: least beyond the constraints, then the lowest value."""
-    done = [trial for trial in search.study.get_trials(deepcopy=False) if trial.values]
+    done = search.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return sorted(done, key=lambda trial: (violation(trial), trial.values[0], trial.number))
 
 

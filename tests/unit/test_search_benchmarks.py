@@ -1,12 +1,15 @@
 """The comparisons of benchmarks/search, at the size of a test."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import optuna
 import pandas as pd
 import pytest
 import yaml
 
 from benchmarks.search import compare, pruning
+from benchmarks.search.studies import ranked
 from vdn_forecast.search.search_file import read_search
 
 ROOT = Path(__file__).parents[2]
@@ -25,6 +28,16 @@ def words(tmp_path: Path) -> list[str]:
     path = tmp_path / "c.yaml"
     path.write_text(yaml.safe_dump(FILE))
     return ["--file", str(path), "--studies", str(tmp_path / "studies"), "--out", str(tmp_path / "out")]
+
+
+def test_a_pruned_trial_is_never_ranked() -> None:
+    """Optuna gives it the last value that it reported, a validation loss."""
+    study = optuna.create_study()
+    for value, pruned in ((2.0, False), (0.5, True), (1.0, False)):
+        trial = study.ask()
+        trial.report(value, 1)
+        study.tell(trial, None if pruned else value, optuna.trial.TrialState.PRUNED if pruned else None)
+    assert [trial.number for trial in ranked(SimpleNamespace(study=study))] == [2, 0]
 
 
 def test_rounds_of_the_paper_and_equal_steps() -> None:
@@ -60,7 +73,7 @@ def test_comparison_at_equal_steps(words: list[str], tmp_path: Path, monkeypatch
 def test_pruning_on_the_same_configurations(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pruning.main([*words, "--trials", "6", "--pruner", "halving"])
+    pruning.main([*words, "--trials", "6", "--pruners", "halving"])
     summary = pd.read_csv(tmp_path / "out" / "pruning.csv").set_index("pruner")
     trials = pd.read_csv(tmp_path / "out" / "search-pruning.csv")
     parts = [part.filter(like="param.").to_numpy().tolist() for _, part in trials.groupby("pruner")]
