@@ -15,7 +15,7 @@ TABLES = {  # by table: the suites that write it
     "benchmarks/results/etth1-best.csv": ["benchmarks/results/search-etth1/best.yaml"],
     **{
         f"benchmarks/studies/results/{name}.csv": [f"benchmarks/studies/{name}.yaml"]
-        for name in ("background", "batchnorm", "floor", "objective", "scaling")
+        for name in ("background", "batchnorm", "floor", "found", "objective", "scaling", "window_scale")
     },
 }
 
