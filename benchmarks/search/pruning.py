@@ -4,7 +4,8 @@
 
 Configurations are drawn at random, so that none depends on what was pruned before it. One study per pruner and one
 without; one that was killed goes on where it stopped. `search-pruning.csv` holds every trial, `pruning.csv` a row per
-study. With `--replay` nothing is trained: every pruner's saving is read off the curves of the study without pruning.
+study. With `--replay` nothing is trained: every pruner's saving is read off the curves of the study without
+pruning (`pruning-replay.csv`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = Path(chosen.out)
     without = bench.run("none", chosen.trials, chosen.seed)
     if chosen.replay:
-        print(pd.DataFrame(replayed(bench, without)).to_string(index=False))
+        summary = pd.DataFrame(replayed(bench, without))
+        write_csv(summary, out / "pruning-replay.csv")
+        print(summary.to_string(index=False))
         return
     studies = {
         name: bench.run(name, chosen.trials, chosen.seed, pruner=pruner_of(bench, name)) for name in chosen.pruners

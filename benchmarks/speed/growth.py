@@ -89,10 +89,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
     keep_memory()
-    command = (
-        f"python -m benchmarks.speed.growth --model {chosen.model} --rounds {chosen.rounds} --steps {chosen.steps}"
-    )
-    about = {"threads": torch.get_num_threads(), "versions": versions(), "command": command}
+    command = f"python -m benchmarks.speed.growth --model {chosen.model} --largest {chosen.largest}"
+    command += f" --rounds {chosen.rounds} --steps {chosen.steps}"
+    about = {"threads": torch.get_num_threads(), "versions": versions()}
     for axis in chosen.axes:
         sizes = [size for size in AXES[axis] if size <= chosen.largest]
         measures = [seconds(axis, size, chosen.steps, BUILDERS[chosen.model]) for size in sizes]
@@ -114,6 +113,7 @@ def main() -> None:
                 "exponent": slope(sizes, medians) if several else math.nan,
                 "exponent_end": slope(sizes[-2:], medians[-2:]) if several else math.nan,
                 **about,
+                "command": f"{command} --axes '{axis}'",
             }
         )
         print(table.drop(columns=["versions", "command"]).to_string(index=False, float_format="%.3g"))

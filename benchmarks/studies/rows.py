@@ -1,5 +1,6 @@
 """Rows of a study, kept in a CSV file as they come: one key, one set of rows, whole or not at all."""
 
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ def missing(path: Path, key: Mapping[str, Any]) -> bool:
 
 def append(path: Path, rows: pd.DataFrame, key: Mapping[str, Any]) -> None:
     """Add rows, the key's columns first, versions and command last; rows of the same key are replaced."""
-    rows = rows.assign(versions=versions(), command=f"python -m benchmarks.studies.{' '.join(_words())}")
+    rows = rows.assign(versions=versions(), command=f"python -m benchmarks.studies.{_words()}")
     for at, (name, value) in enumerate(key.items()):
         rows.insert(at, name, value)
     before = []
@@ -30,8 +31,8 @@ def append(path: Path, rows: pd.DataFrame, key: Mapping[str, Any]) -> None:
     temporary.replace(path)
 
 
-def _words() -> list[str]:
-    return [Path(sys.argv[0]).stem, *sys.argv[1:]]
+def _words() -> str:
+    return shlex.join([Path(sys.argv[0]).stem, *sys.argv[1:]])  # names of lines hold blanks
 
 
 def _marked(table: pd.DataFrame, key: Mapping[str, Any]) -> "pd.Series[bool]":

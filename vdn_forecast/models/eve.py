@@ -93,10 +93,8 @@ class EVE(Presets, TiedModel):
         TypeError: an unknown keyword.
     """
 
-    DEFAULTS: ClassVar = {
-        "control": "balance",
-        "band_target": 1.0,
-    }  # what None stands for, as long as all else is usual
+    DEFAULTS: ClassVar = {"control": "balance", "band_target": 1.0}
+    """What None stands for where all else is at its default; searches begin there."""
 
     def __init__(
         self,
