@@ -22,17 +22,16 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
-import pandas as pd
 import torch
 from tqdm import tqdm
 
 from vdn_forecast.evaluation.allocator import keep_memory
-from vdn_forecast.evaluation.cells import versions
 from vdn_forecast.evaluation.forecasts import as_dataset
 from vdn_forecast.evaluation.models import BUILDERS
 from vdn_forecast.evaluation.quiet import QUIET_TRAINER, quiet_lightning
 from vdn_forecast.evaluation.sources import synthetic_panel
 
+from .records import keep
 from .step_time import step_seconds
 
 AXES: dict[str, tuple[int, ...]] = {
@@ -91,7 +90,6 @@ def main() -> None:
     keep_memory()
     command = f"python -m benchmarks.speed.growth --model {chosen.model} --largest {chosen.largest}"
     command += f" --rounds {chosen.rounds} --steps {chosen.steps}"
-    about = {"threads": torch.get_num_threads(), "versions": versions()}
     for axis in chosen.axes:
         sizes = [size for size in AXES[axis] if size <= chosen.largest]
         measures = [seconds(axis, size, chosen.steps, BUILDERS[chosen.model]) for size in sizes]
@@ -101,30 +99,22 @@ def main() -> None:
                 times.append(measure())
         medians = [statistics.median(times) for times in found]
         several = len(sizes) > 1
-        table = pd.DataFrame(
+        rows = [
             {
                 "model": chosen.model,
                 "axis": axis,
-                "size": sizes,
-                "ms_median": [1e3 * value for value in medians],
-                "ms_min": [1e3 * min(times) for times in found],
-                "ms_max": [1e3 * max(times) for times in found],
-                "times_first": [value / medians[0] for value in medians],
+                "size": size,
+                "ms_median": 1e3 * median,
+                "ms_min": 1e3 * min(times),
+                "ms_max": 1e3 * max(times),
+                "times_first": median / medians[0],
                 "exponent": slope(sizes, medians) if several else math.nan,
                 "exponent_end": slope(sizes[-2:], medians[-2:]) if several else math.nan,
-                **about,
-                "command": f"{command} --axes '{axis}'",
+                "threads": torch.get_num_threads(),
             }
-        )
-        print(table.drop(columns=["versions", "command"]).to_string(index=False, float_format="%.3g"))
-        if chosen.out:
-            if chosen.out.exists():
-                kept = pd.read_csv(chosen.out)
-                kept = kept[(kept["axis"] != axis) | (kept["model"] != chosen.model)]
-                table = pd.concat([kept, table], ignore_index=True)
-            temporary = chosen.out.with_suffix(".tmp")
-            table.to_csv(temporary, index=False, float_format="%.5g")
-            temporary.replace(chosen.out)
+            for size, median, times in zip(sizes, medians, found, strict=True)
+        ]
+        keep(rows, ("model", "axis"), f"{command} --axes '{axis}'", chosen.out)
 
 
 if __name__ == "__main__":

@@ -23,17 +23,16 @@ from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-import pandas as pd
 import torch
 from tqdm import tqdm
 
 from vdn_forecast import AREVE, EVE
 from vdn_forecast.evaluation.allocator import keep_memory
-from vdn_forecast.evaluation.cells import versions
 from vdn_forecast.evaluation.forecasts import as_dataset
 from vdn_forecast.evaluation.sources import synthetic_panel
 from vdn_forecast.neurons import SparseTransition, roll_forward
 
+from .records import keep
 from .step_time import step_seconds
 
 PARTS = ("step", "memory", "rollout")
@@ -175,17 +174,9 @@ def main() -> None:
         "rollout": lambda: rollouts(10 * chosen.rounds),
     }
     command = f"python -m benchmarks.speed.trajectories --rounds {chosen.rounds} --steps {chosen.steps}"
-    about = {"threads": chosen.threads, "versions": versions(), "command": f"{command} --threads {chosen.threads}"}
     for part in chosen.parts:
-        table = pd.DataFrame([{**row, **about} for row in measured[part]()])
-        print(table.drop(columns=["versions", "command"]).to_string(index=False, float_format="%.4g"))
-        if chosen.out:
-            if chosen.out.exists():
-                kept = pd.read_csv(chosen.out)
-                table = pd.concat([kept[kept["part"] != part], table], ignore_index=True)
-            temporary = chosen.out.with_suffix(".tmp")
-            table.to_csv(temporary, index=False, float_format="%.6g")
-            temporary.replace(chosen.out)
+        rows = [{**row, "threads": chosen.threads} for row in measured[part]()]
+        keep(rows, ("part",), f"{command} --threads {chosen.threads}", chosen.out)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,61 @@
+"""Timing scripts: what they write, and what the roofline counts."""
+
+import sys
+
+import pandas as pd
+import pytest
+import torch
+
+from benchmarks.speed import footprint, records, roofline
+
+
+def test_rows_replace_those_of_the_same_key(tmp_path, capsys):
+    out = tmp_path / "rows.csv"
+    records.keep(
+        [{"case": "a", "threads": 1, "ms": 1.0}, {"case": "b", "threads": 1, "ms": 2.0}], ("case",), "one", out
+    )
+    records.keep(
+        [{"case": "b", "threads": 2, "ms": 3.0}, {"case": "c", "threads": 2, "ms": 4.0}], ("case",), "two", out
+    )
+    rows = pd.read_csv(out)
+    assert list(rows["case"]) == ["a", "b", "c"]
+    assert list(rows["ms"]) == [1.0, 3.0, 4.0]
+    assert list(rows["command"]) == ["one", "two", "two"]
+    assert list(tmp_path.iterdir()) == [out]
+    records.keep([{"case": "d"}], ("case",), "none", None)
+    assert "d" in capsys.readouterr().out
+
+
+def test_the_roofline_counts_forward_and_backward_products():
+    weight = torch.randn(5, 7, requires_grad=True)
+    x = torch.randn(3, 5, requires_grad=True)
+    with roofline.Products() as products:
+        (x @ weight).sum().backward()
+    assert len(products.found) == 3  # forward, and the gradients of both operands
+    assert roofline.operations(products.found) == 3 * 2 * 3 * 5 * 7
+
+
+def test_a_roofline_row(tmp_path, monkeypatch):
+    out = tmp_path / "roofline.csv"
+    monkeypatch.setattr(roofline, "SQUARE", 64)
+    monkeypatch.setattr(
+        sys, "argv", ["roofline", "--models", "EVE.small", "--rounds", "1", "--steps", "8", "--out", str(out)]
+    )
+    roofline.main()
+    (row,) = pd.read_csv(out).to_dict("records")
+    assert row["step_ms"] >= row["network_ms"] > 0
+    assert row["step_times_ideal"] == pytest.approx(row["step_ms"] / row["ideal_ms"], rel=1e-3)
+    # six maps (encoder, means, scales, hidden layer, output, skip) and two gradients each, one where y comes in
+    assert row["products"] == 6 + 2 * 6 - 2
+
+
+def test_a_fit_is_measured_in_its_own_process(tmp_path, monkeypatch):
+    out = tmp_path / "footprint.csv"
+    words = ["--parts", "import", "many series", "--series", "20", "--steps", "2", "--rounds", "1", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["footprint", *words])
+    footprint.main()
+    rows = pd.read_csv(out).set_index("part")
+    assert rows["seconds"].gt(0).all()
+    assert rows["neuralforecast"]["import"] > rows["seconds"]["import"]
+    assert rows["peak_mb"]["many series"] > rows["before_mb"]["many series"] * 0.99
+    assert 0 < rows["start"]["many series"] < rows["seconds"]["many series"]
