@@ -32,15 +32,14 @@ FITS: dict[str, dict[str, int]] = {
 PARTS = ("import", "help", *FITS)
 
 
-def imported() -> dict[str, float]:
-    """Seconds of the two imports of this process."""
-    start = time.perf_counter()
-    import neuralforecast  # noqa: F401
-
-    middle = time.perf_counter()
-    import vdn_forecast  # noqa: F401
-
-    return {"seconds": time.perf_counter() - middle, "neuralforecast": middle - start}
+IMPORTS = """
+import json, time
+start = time.perf_counter()
+import neuralforecast
+middle = time.perf_counter()
+import vdn_forecast
+print(json.dumps({"seconds": time.perf_counter() - middle, "neuralforecast": middle - start}))
+"""
 
 
 def helped() -> dict[str, float]:
@@ -100,8 +99,10 @@ def measure(part: str, size: dict[str, int], threads: int) -> dict[str, float]:
     """One measurement, in a process of its own."""
     if part == "help":
         return helped()
-    words = [sys.executable, "-m", "benchmarks.speed.footprint", "--threads", str(threads), "--child", json.dumps(size)]
-    done = subprocess.run([*words, "--parts", part], stdout=subprocess.PIPE, text=True, check=True)
+    words = ["-m", "benchmarks.speed.footprint", "--threads", str(threads), "--child", json.dumps(size)]
+    if part == "import":
+        words = ["-c", IMPORTS]
+    done = subprocess.run([sys.executable, *words], stdout=subprocess.PIPE, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     return found
 
@@ -118,9 +119,6 @@ def main() -> None:
     parser.add_argument("--child", type=json.loads, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.child is not None:
-        if chosen.parts == ["import"]:
-            print(json.dumps(imported()))
-            return
         import torch
 
         torch.set_num_threads(chosen.threads)

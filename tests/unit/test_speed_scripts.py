@@ -56,6 +56,6 @@ def test_a_fit_is_measured_in_its_own_process(tmp_path, monkeypatch):
     footprint.main()
     rows = pd.read_csv(out).set_index("part")
     assert rows["seconds"].gt(0).all()
-    assert rows["neuralforecast"]["import"] > rows["seconds"]["import"]
+    assert rows["neuralforecast"]["import"] > rows["seconds"]["import"] > 0.001
     assert rows["peak_mb"]["many series"] > rows["before_mb"]["many series"] * 0.99
     assert 0 < rows["start"]["many series"] < rows["seconds"]["many series"]
