@@ -55,7 +55,10 @@ def main(folder: Path, name: str) -> None:
             strategy="ddp_fork",
             callbacks=[Keep(folder)],
         )
-        save_file(state(fitted(model, df=panel).models[0]), folder / f"{control}-main.safetensors")
+        nf = fitted(model, df=panel)
+        save_file(state(nf.models[0]), folder / f"{control}-main.safetensors")
+        nf.predict().to_csv(folder / f"{control}.csv")
+        assert nf.models[0].trainer_kwargs["devices"] == 2  # of the next fit
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from ..neurons import UnitState
 from .checks import check_dataset, fill_absent_buffers, without_gaps
 from .history import History
 from .optimization import adamw_with_cosine
-from .outputs import unchanged
+from .outputs import asked
 from .paths import simulate_paths
 from .recording import RecordedModel
 from .settling import settle
@@ -231,7 +231,7 @@ class VariationalModel(RecordedModel):
         """
         beyond = h is not None and h > self.h  # NeuralForecast then feeds medians back into a dense batch
         try:
-            with unchanged(self.loss), self.gather_windows(without_gaps(dataset), dense=beyond) as indexed:
+            with asked(self), self.gather_windows(without_gaps(dataset), dense=beyond) as indexed:
                 return super().predict(
                     indexed,
                     test_size=test_size,
@@ -290,7 +290,7 @@ class VariationalModel(RecordedModel):
         """
         if not isinstance(self.loss, LatentMixture):
             raise TypeError(f"loss={type(self.loss).__name__} has no mixture parameters; use LatentMixture")
-        with unchanged(self.loss):
+        with asked(self):
             n_parameters = 2 * self.network.bank.n_samples * self.loss.n_components
             self.loss.param_names = [f"-{i}" for i in range(n_parameters)]
             self.loss.return_params = True

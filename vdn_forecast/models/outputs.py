@@ -84,13 +84,21 @@ def build_scaler(scaler_type: str, scale_floor: float) -> FlooredNorm | None:
 
 
 @contextmanager
-def unchanged(loss: nn.Module) -> Iterator[None]:
-    """NeuralForecast's distribution losses forget their own quantiles once others were asked for."""
+def asked(model: Any) -> Iterator[None]:
+    """A prediction leaves the loss as it was, and runs on one device whatever the fit had.
+
+    NeuralForecast's distribution losses forget their own quantiles once others were asked for; with several devices its
+    `predict` gets nothing back from Lightning.
+    """
+    loss, trainer = model.loss, model.trainer_kwargs
     names = ("quantiles", "output_names", "has_predicted", "return_params", "param_names")
     saved = {name: getattr(loss, name) for name in names if hasattr(loss, name)}
+    if trainer.get("devices") not in (None, 1):
+        model.trainer_kwargs = {**trainer, "devices": 1, "strategy": "auto"}
     try:
         yield
     finally:
+        model.trainer_kwargs = trainer
         if getattr(loss, "is_distribution_output", False):
             for name, value in saved.items():
                 setattr(loss, name, value)
