@@ -5,7 +5,6 @@
 Replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->` in README.md.
 """
 
-import json
 import re
 from pathlib import Path
 
@@ -15,38 +14,40 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 
-def accuracy(name: str, *, chosen: bool) -> str:
-    """Means over seeds per dataset and model of one results file, best crps19 first.
+DETERMINISTIC = ("Naive", "SeasonalNaive")  # the same for every seed
+ORDER = ("ETTh1", "ETTh2", "ETTm1", "Weather", "Exchange", "ILI")
+
+
+def accuracy(name: str, column: str) -> str:
+    """Mean of one measure over seeds, a row per model, best mean rank first, a column per dataset, the lowest in bold.
 
     Args:
-        name: of the file, without ".csv".
-        chosen: whether to say what validation chose.
+        name: of the results file, without ".csv".
+        column: of the results.
     """
     rows = pd.read_csv(RESULTS / f"{name}.csv")
-    titles = ["dataset", "model", "MSE", "MAE", "crps19", "exact CRPS", "coverage 80 / 90 %", "seeds"]
-    titles += ["chosen on validation"] * chosen
-    lines = [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
-    for dataset, part in rows.groupby("dataset", sort=False):
-        table = part.groupby("model", sort=False)
-        means = table[["mse", "mae", "crps19", "crps_exact", "coverage80", "coverage90"]].mean().sort_values("crps19")
-        spread = {column: table[column].std().to_dict() for column in ("mse", "crps19")}
-        for model in map(str, means.index):
-            mean = means.loc[model]
-            mine = part[part["model"] == model]
-            several = len(mine) > 1
-            cells = [
-                str(dataset),
-                model,
-                f"{mean['mse']:.4f}{_plus(spread['mse'][model], several)}",
-                f"{mean['mae']:.4f}",
-                f"{mean['crps19']:.4f}{_plus(spread['crps19'][model], several)}",
-                "–" if pd.isna(mean["crps_exact"]) else f"{mean['crps_exact']:.4f}",
-                f"{100 * mean['coverage80']:.1f} / {100 * mean['coverage90']:.1f}",
-                str(len(mine)),
-            ]
-            if chosen:
-                cells.append(", ".join(sorted({_chosen(text) for text in mine["arguments"]})))
-            lines.append(f"| {' | '.join(cells)} |")
+    groups = rows.groupby(["model", "dataset"])[column]
+    mean, deviation, seeds = (
+        getattr(groups, what)().unstack().reindex(columns=ORDER) for what in ("mean", "std", "size")
+    )
+    order = mean.rank().mean(axis=1).sort_values().index
+    lines = [
+        f"| {column if column == 'crps19' else column.upper()} | {' | '.join(ORDER)} |",
+        "|---" * (len(ORDER) + 1) + "|",
+    ]
+    for model in order:
+        cells = []
+        for dataset in ORDER:
+            value = mean.loc[model, dataset]
+            if pd.isna(value):
+                cells.append("")
+                continue
+            text = f"{value:.4f}"
+            text = f"**{text}**" if value == mean[dataset].min() else text
+            count = int(seeds.loc[model, dataset])
+            few = f" ({count} of 3 seeds)" if count < 3 and model not in DETERMINISTIC else ""
+            cells.append(text + _plus(deviation.loc[model, dataset]) + few)
+        lines.append(f"| {model} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -79,13 +80,8 @@ def evaluation() -> str:
     return "\n".join(lines)
 
 
-def _plus(deviation: float, several: bool) -> str:
-    return f" ± {deviation:.4f}" if several else ""
-
-
-def _chosen(arguments: str) -> str:
-    found = json.loads(arguments)
-    return " ".join(f"{name} {value}" for name, value in found.items() if name in ("control", "dropout")) or "–"
+def _plus(deviation: float) -> str:
+    return "" if pd.isna(deviation) else f" ± {deviation:.4f}"
 
 
 def main() -> None:
@@ -93,8 +89,9 @@ def main() -> None:
     readme = ROOT / "README.md"
     text = readme.read_text()
     tables = {
-        "leaderboard": accuracy("ltsf", chosen=False),
-        "twins": accuracy("first", chosen=True),
+        "crps19": accuracy("ltsf", "crps19"),
+        "mse": accuracy("ltsf", "mse"),
+        "trajectories": accuracy("areve", "crps19"),
         "speed": speed(),
         "evaluation": evaluation(),
     }
