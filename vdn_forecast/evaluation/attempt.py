@@ -1,7 +1,6 @@
 """One attempt at a cell: its row, or why there is none. Runs in this process, in a worker or on a cluster."""
 
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,12 +8,11 @@ from typing import Any
 
 from .cells import run_cell
 from .data import PanelData
-from .failures import ERROR, TIME_LIMIT, Failure
+from .failures import TIME_LIMIT, Failure, as_failure
 from .schedule import Task
 from .suites import Suite
 from .time_limit import TimeLimitExceeded, time_limit
 
-_FRAMES = 4
 _KEPT = 2  # datasets: at the border of two, workers go to and fro
 
 
@@ -115,13 +113,6 @@ def out_of_time(max_time: float | None) -> Failure:
     """The failure of a cell that took longer than it may."""
     assert max_time is not None
     return Failure(TIME_LIMIT, f"took more than max_time={max_time:g} seconds")
-
-
-def as_failure(error: BaseException) -> Failure:
-    """The failure that an exception stands for."""
-    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-    where = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
-    return Failure(ERROR, f"{type(error).__name__}: {error}", where)
 
 
 class InProcess:

@@ -1,5 +1,6 @@
 """Cells that failed, on disk beside the results: each attempt with its error."""
 
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from .results import SCHEMA, ResultTable, Schema
 
 ERROR, TIME_LIMIT, WORKER_DIED = "error", "time limit", "worker died"
 TRIAL, TEST = "trial", "test"
+_FRAMES = 4
 _WHAT = SCHEMA[: SCHEMA.index("seed") + 1]  # the first columns are those of the results
 FAILURES = Schema((*_WHAT, "split", "kind", "error", "where", "seconds", "versions", "command", "schema"), ((1, 16),))
 
@@ -26,6 +28,13 @@ class Failure:
     kind: str
     error: str
     where: str = ""
+
+
+def as_failure(error: BaseException) -> Failure:
+    """The failure that an exception stands for."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    where = ", ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
+    return Failure(ERROR, f"{type(error).__name__}: {error}", where)
 
 
 class FailureTable(ResultTable):

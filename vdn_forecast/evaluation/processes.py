@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 
 from .allocator import keep_memory
-from .attempt import Recording, Shelf, as_failure, attempt
+from .attempt import Recording, Shelf, attempt
 from .data import PanelData
+from .failures import as_failure
 from .pool import Died, News, Started
 from .schedule import Task
 from .suites import Suite

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .attempt import Recording, Shelf, as_failure, attempt
-from .failures import Failure
+from .attempt import Recording, Shelf, attempt
+from .failures import Failure, as_failure
 from .pool import Died, News, Started
 from .schedule import Task
 

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 from tqdm import tqdm
 
-from .attempt import InProcess, Outcome, Recording, Shelf, as_failure
+from .attempt import InProcess, Outcome, Recording, Shelf
 from .cells import versions
-from .failures import Failure, FailureTable
+from .failures import Failure, FailureTable, as_failure
 from .pool import Pool
 from .results import ResultTable
 from .schedule import Schedule, Task

@@ -13,7 +13,7 @@ from torch import nn
 
 from ..control import UnitMeasures
 from ..diagnostics import ValidationMeasures, measure_validation
-from ..evaluation.attempt import as_failure
+from ..evaluation.failures import as_failure
 from ..losses import LatentMixture
 from ..models import VariationalModel
 from ..models.observing import unit_controllers
