@@ -6,6 +6,7 @@ import numpy as np
 import optuna
 import pytest
 from neuralforecast import NeuralForecast
+from neuralforecast.auto import RayOptions
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, SuccessiveHalvingPruner
 from search_panel import PANEL, H, auto, searched
@@ -160,7 +161,7 @@ def test_ray_backend_ranks_the_best_check():
         fixed = {"n_units": 8, "hidden_size": 8, "head_size": 8, "input_size": 24, "depth": 1, "latent_dim": 1}
         fixed |= {"max_steps": 20, "val_check_steps": 5, "windows_batch_size": 16, "accelerator": "cpu"}
         config = {**fixed, "learning_rate": tune.choice([1e-3, 0.3]), "callbacks": []}
-        model = AutoEVE(h=H, backend="ray", num_samples=2, config=config)
+        model = AutoEVE(h=H, backend="ray", num_samples=2, config=config, ray_options=RayOptions(cpus=1))
         nf = NeuralForecast(models=[model], freq="ME")
         nf.fit(PANEL, val_size=24)
     finally:
