@@ -26,18 +26,19 @@ def accuracy(name: str, column: str) -> str:
         column: of the results.
     """
     rows = pd.read_csv(RESULTS / f"{name}.csv")
+    datasets = [dataset for dataset in ORDER if (rows["dataset"] == dataset).any()]
     groups = rows.groupby(["model", "dataset"])[column]
     mean, deviation, seeds = (
-        getattr(groups, what)().unstack().reindex(columns=ORDER) for what in ("mean", "std", "size")
+        getattr(groups, what)().unstack().reindex(columns=datasets) for what in ("mean", "std", "size")
     )
     order = mean.rank().mean(axis=1).sort_values().index
     lines = [
-        f"| {column if column == 'crps19' else column.upper()} | {' | '.join(ORDER)} |",
-        "|---" * (len(ORDER) + 1) + "|",
+        f"| {column if column == 'crps19' else column.upper()} | {' | '.join(datasets)} |",
+        "|---" * (len(datasets) + 1) + "|",
     ]
     for model in order:
         cells = []
-        for dataset in ORDER:
+        for dataset in datasets:
             value = mean.loc[model, dataset]
             if pd.isna(value):
                 cells.append("")

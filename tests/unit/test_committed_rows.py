@@ -12,10 +12,11 @@ ROOT = Path(__file__).parents[2]
 TABLES = {  # by table: the suites that write it
     "benchmarks/results/first.csv": ["configs/benchmarks/first.yaml"],
     "benchmarks/results/ltsf.csv": ["configs/benchmarks/ltsf.yaml", "configs/benchmarks/ltsf-twins.yaml"],
+    "benchmarks/results/areve.csv": ["configs/benchmarks/areve.yaml"],
     "benchmarks/results/etth1-best.csv": ["benchmarks/results/search-etth1/best.yaml"],
     **{
         f"benchmarks/studies/results/{name}.csv": [f"benchmarks/studies/{name}.yaml"]
-        for name in ("background", "batchnorm", "floor", "found", "objective", "scaling", "window_scale")
+        for name in ("areve", "background", "batchnorm", "floor", "found", "objective", "scaling", "window_scale")
     },
 }
 
