@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -55,7 +56,7 @@ class _RawMixtureNLL(torch.autograd.Function):
     def forward(ctx: Any, y: Tensor, raw: Tensor, scale_floor: float) -> Tensor:
         """y [B, h], raw [B, S, 2, M, h] -> [B, h]."""
         loc, raw_scale = raw[:, :, 0], raw[:, :, 1]  # [B, S, M, h]
-        inverse = _softplus(raw_scale).add_(scale_floor).reciprocal_()
+        inverse = F.softplus(raw_scale).add_(scale_floor).reciprocal_()
         z = torch.sub(y[:, None, None], loc).mul_(inverse)
         log_density = inverse.log().addcmul_(z, z, value=-0.5)
         top = log_density.amax((1, 2), keepdim=True)  # [B, 1, 1, h]
@@ -72,16 +73,11 @@ class _RawMixtureNLL(torch.autograd.Function):
         b, s, m, h = z.shape
         share = (responsibility * grads[0][:, None, None]).mul_(inverse)
         grad = z.new_empty(b, s, 2, m, h)
-        by_loc = torch.mul(share, z).neg_()  # not straight into `grad`, whose strides make a sum twenty times slower
+        by_loc = torch.mul(share, z).neg_()  # not straight into `grad`: a sum over its strides is slow
         grad[:, :, 0] = by_loc
         torch.addcmul(share, by_loc, z, out=grad[:, :, 1]).mul_(raw_scale.sigmoid())
         by_y = by_loc.sum((1, 2)).neg_() if ctx.needs_input_grad[0] else None
         return by_y, grad, None  # type: ignore
-
-
-def _softplus(x: Tensor) -> Tensor:
-    """log(1 + exp x) to 2e-7 absolute, in half the time of torch's, whose logarithm is not vectorised."""
-    return x.abs().neg_().exp_().add_(1.0).log_().add_(x.clamp(min=0.0))
 
 
 def raw_mixture_nll(y: Tensor, raw: Tensor, scale_floor: float) -> Tensor:

@@ -26,6 +26,7 @@ from vdn_forecast.evaluation.data import DATASETS, load_dataset
 from vdn_forecast.evaluation.differences import block_length, paired_difference
 from vdn_forecast.evaluation.suite_file import read_suite
 
+from ..rows import write_csv
 from .orders import ORDERS
 from .scoring import OWN, score_cell
 
@@ -115,9 +116,7 @@ def main() -> None:
         run(chosen.suite, chosen.out, chosen.only, chosen.lines)
         return
     table = compare(chosen.folder)
-    temporary = chosen.folder / "paths.tmp"
-    table.to_csv(temporary, index=False, float_format="%.6g")
-    temporary.replace(chosen.folder / "paths.csv")
+    write_csv(table, chosen.folder / "paths.csv")
     print(table.drop(columns=["h", "blocks"]).to_string(index=False, float_format="%.4g"))
 
 

@@ -18,7 +18,8 @@ import pandas as pd
 from vdn_forecast.search.constraints import is_feasible
 from vdn_forecast.search.study import Search
 
-from .studies import Bench, prepare, ranked, rows_of, words, write_csv
+from ..rows import write_csv
+from .studies import Bench, prepare, ranked, rows_of, words
 
 CONFIGURATIONS, EPOCHS, KEPT = 24, (3, 6, 10), 0.35
 METHODS = ("random", "tpe", "halving")

@@ -22,7 +22,8 @@ from vdn_forecast.search.spaces import defaults_of
 from vdn_forecast.search.storage import result_of
 from vdn_forecast.search.study import Search, quiet_optuna
 
-from .studies import Bench, prepare, ranked, rows_of, words, write_csv
+from ..rows import write_csv
+from .studies import Bench, prepare, ranked, rows_of, words
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

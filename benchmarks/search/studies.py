@@ -1,7 +1,6 @@
 """Searches of one search file under other samplers, pruners and budgets; each is resumed where it stopped."""
 
 import argparse
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,14 +89,6 @@ def rows_of(search: Search, **columns: Any) -> pd.DataFrame:
     for position, (name, value) in enumerate(columns.items()):
         table.insert(position, name, value)
     return table
-
-
-def write_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a table, whole or not at all; floats with eight digits."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    table.to_csv(temporary, index=False, float_format="%.8g")
-    os.replace(temporary, path)
 
 
 def words(description: str | None) -> argparse.ArgumentParser:

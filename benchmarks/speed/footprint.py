@@ -23,7 +23,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 from tqdm import tqdm
 
-from .records import keep
+from ..rows import put_shown
 
 FITS: dict[str, dict[str, int]] = {
     "many series": {"series": 50_000, "rows": 100, "h": 24, "input_size": 48, "val_size": 24, "steps": 200},
@@ -134,7 +134,7 @@ def main() -> None:
             name: (max if name == "peak_mb" else statistics.median)(run[name] for run in runs) for name in runs[0]
         }
         row = {"part": part, **size, "threads": chosen.threads, "rounds": len(runs), **figures}
-        keep([row], ("part",), f"{command} --parts '{part}'", chosen.out)
+        put_shown([row], ("part",), f"{command} --parts '{part}'", chosen.out)
 
 
 if __name__ == "__main__":

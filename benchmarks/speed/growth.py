@@ -31,7 +31,7 @@ from vdn_forecast.evaluation.models import BUILDERS
 from vdn_forecast.evaluation.quiet import QUIET_TRAINER, quiet_lightning
 from vdn_forecast.evaluation.sources import synthetic_panel
 
-from .records import keep
+from ..rows import put_shown
 from .step_time import step_seconds
 
 AXES: dict[str, tuple[int, ...]] = {
@@ -114,7 +114,7 @@ def main() -> None:
             }
             for size, median, times in zip(sizes, medians, found, strict=True)
         ]
-        keep(rows, ("model", "axis"), f"{command} --axes '{axis}'", chosen.out)
+        put_shown(rows, ("model", "axis"), f"{command} --axes '{axis}'", chosen.out)
 
 
 if __name__ == "__main__":

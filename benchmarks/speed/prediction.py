@@ -35,7 +35,7 @@ from vdn_forecast.evaluation.quiet import QUIET_TRAINER, quiet_lightning
 from vdn_forecast.evaluation.scores import ScoreSums
 from vdn_forecast.mixture import LEVELS_19
 
-from .records import keep
+from ..rows import put_shown
 
 DATASET, H, INPUT_SIZE = "ETTh1", 96, 336
 
@@ -113,7 +113,7 @@ def main() -> None:
         )
     command = f"python -m benchmarks.speed.prediction --rounds {chosen.rounds}"
     command += f" --origins {chosen.origins}" if chosen.origins else ""
-    keep(rows, ("case", "windows", "threads"), command, chosen.out)
+    put_shown(rows, ("case", "windows", "threads"), command, chosen.out)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from vdn_forecast.evaluation.models import BUILDERS
 from vdn_forecast.evaluation.quiet import QUIET_TRAINER, quiet_lightning
 from vdn_forecast.evaluation.sources import synthetic_panel
 
-from .records import keep
+from ..rows import put_shown
 from .step_time import OURS
 
 SQUARE = 2048
@@ -152,7 +152,7 @@ def main() -> None:
         for name, rounds in found.items()
     ]
     command = f"python -m benchmarks.speed.roofline --models {' '.join(chosen.models)} --rounds {chosen.rounds}"
-    keep(rows, ("model", "threads"), f"{command} --steps {chosen.steps}", chosen.out)
+    put_shown(rows, ("model", "threads"), f"{command} --steps {chosen.steps}", chosen.out)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ from vdn_forecast.evaluation.forecasts import as_dataset
 from vdn_forecast.evaluation.sources import synthetic_panel
 from vdn_forecast.neurons import SparseTransition, roll_forward
 
-from .records import keep
+from ..rows import put_shown
 from .step_time import step_seconds
 
 PARTS = ("step", "memory", "rollout")
@@ -176,7 +176,7 @@ def main() -> None:
     command = f"python -m benchmarks.speed.trajectories --rounds {chosen.rounds} --steps {chosen.steps}"
     for part in chosen.parts:
         rows = [{**row, "threads": chosen.threads} for row in measured[part]()]
-        keep(rows, ("part",), f"{command} --threads {chosen.threads}", chosen.out)
+        put_shown(rows, ("part",), f"{command} --threads {chosen.threads}", chosen.out)
 
 
 if __name__ == "__main__":

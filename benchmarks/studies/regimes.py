@@ -24,7 +24,7 @@ from vdn_forecast import EVE, diagnose
 from vdn_forecast.evaluation.data import DATASETS, load_dataset
 from vdn_forecast.evaluation.quiet import QUIET_TRAINER, quiet_lightning
 
-from .rows import append, missing
+from ..rows import missing, put, run_as
 from .units import OUT, SIZES
 
 ROWS = "regimes.csv"
@@ -134,7 +134,8 @@ def main() -> None:
         key = {"dataset": dataset, **cell, "seed": chosen.seed, "max_steps": chosen.max_steps}
         if missing(path, key):
             steps = {"max_steps": chosen.max_steps, "val_check_steps": min(50, chosen.max_steps)}
-            append(path, fit(dataset, chosen.seed, chosen.max_windows, **cell, **steps), key)
+            rows = fit(dataset, chosen.seed, chosen.max_windows, **cell, **steps)
+            put(rows.assign(**key), list(key), run_as("benchmarks.studies.regimes"), path)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from vdn_forecast.evaluation.data import DATASETS, load_dataset
 from vdn_forecast.evaluation.models import BUILDERS
 from vdn_forecast.evaluation.quiet import QUIET_TRAINER, quiet_lightning
 
-from .rows import append, missing
+from ..rows import missing, put, run_as
 
 OUT = Path("benchmarks/studies/results")
 UNITS, RISK = "units.csv", "risk_coverage.csv"
@@ -94,8 +94,9 @@ def main() -> None:
         if not missing(chosen.out / UNITS, key):
             continue
         units, risk = study(dataset, line, seed, chosen.max_windows, chosen.origins, **arguments)
-        append(chosen.out / RISK, risk, key)
-        append(chosen.out / UNITS, units, key)  # last: its row says that the fit is done
+        command = run_as("benchmarks.studies.units")
+        put(risk.assign(**key), list(key), command, chosen.out / RISK)
+        put(units.assign(**key), list(key), command, chosen.out / UNITS)  # last: its row says that the fit is done
     shown = ["val_crps19", "crps19", "mse", "val_out", "out", "informed", "alive", "kl_total"]
     table = pd.read_csv(chosen.out / UNITS)
     print(table.groupby(["dataset", "line"], sort=False)[shown].mean().to_string(float_format="%.4f"))

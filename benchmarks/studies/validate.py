@@ -39,6 +39,8 @@ def main() -> None:
     suite = read_suite(chosen.suite)
     table = ResultTable(FOLDER / f"{suite.name}.csv")
     datasets = chosen.only or suite.datasets
+    if unknown := sorted(set(datasets) - set(suite.datasets)):
+        parser.error(f"argument --only: {unknown} are not in {chosen.suite}: {list(suite.datasets)}")
     lines = [line for line in suite.lines if not chosen.lines or line.label in chosen.lines]
     command = f"python benchmarks/studies/validate.py {chosen.suite}"
     work = [(d, line, seed) for d in datasets for seed in chosen.seeds or suite.seeds for line in lines]

@@ -6,24 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks.speed import footprint, records, roofline
-
-
-def test_rows_replace_those_of_the_same_key(tmp_path, capsys):
-    out = tmp_path / "rows.csv"
-    records.keep(
-        [{"case": "a", "threads": 1, "ms": 1.0}, {"case": "b", "threads": 1, "ms": 2.0}], ("case",), "one", out
-    )
-    records.keep(
-        [{"case": "b", "threads": 2, "ms": 3.0}, {"case": "c", "threads": 2, "ms": 4.0}], ("case",), "two", out
-    )
-    rows = pd.read_csv(out)
-    assert list(rows["case"]) == ["a", "b", "c"]
-    assert list(rows["ms"]) == [1.0, 3.0, 4.0]
-    assert list(rows["command"]) == ["one", "two", "two"]
-    assert list(tmp_path.iterdir()) == [out]
-    records.keep([{"case": "d"}], ("case",), "none", None)
-    assert "d" in capsys.readouterr().out
+from benchmarks.speed import footprint, roofline
 
 
 def test_the_roofline_counts_forward_and_backward_products():

@@ -122,7 +122,7 @@ def test_kl_equals_a_loop_over_units_steps_and_neighbours(graph, constant):
             for window in range(b):
                 total = 0.0
                 for c in range(k):
-                    s = math.exp(float(transition.log_scale[i, c]))
+                    s = math.exp(float(transition.log_scale[i, c].detach()))
                     sigma = everywhere[:, c, :, window].exp().numpy()
                     m = mu[:, c, :, window].numpy()
                     if step == 0:
