@@ -21,8 +21,8 @@ def sample_paths(
 ) -> Any:
     """Joint sample paths from the models' own latents, of this package's models (and Autos) alone.
 
-    A path is one latent trajectory, one component of its mixture and AR(1) emission noise for all steps. Marginals are
-    those of `predict(quantiles=...)`. A series' paths depend on `seed` and its place in the panel, not on batch sizes.
+    A path is one latent trajectory, one component of its mixture and correlated emission noise for all steps. Marginals
+    are those of `predict(quantiles=...)`. A series' paths depend on `seed` and its place in the panel, not on batches.
 
     Args:
         nf: fitted.

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 from neuralforecast.utils import gaussian_copula_sample, schaake_shuffle_sample
+from scipy import signal
 from torch import Tensor
 
 from vdn_forecast.evaluation.scores import ForecastBlock
 from vdn_forecast.mixture import mixture_cdf
-from vdn_forecast.models.paths import autoregressive_noise
 
 HOST = {"gaussian_copula": gaussian_copula_sample, "schaake_shuffle": schaake_shuffle_sample}
 ORDERS = ("independent", *HOST, "ar1_residuals")
@@ -48,6 +48,13 @@ def autoregressive_order(rho: np.ndarray, m: int, h: int, rng: np.random.Generat
     """AR(1) noise with one correlation per window [W]: [W, m, h]."""
     noise = [autoregressive_noise(rng.standard_normal((m, h)), float(each)) for each in rho]
     return torch.from_numpy(np.stack(noise))
+
+
+def autoregressive_noise(innovations: np.ndarray, rho: float) -> np.ndarray:
+    """Stationary AR(1) noise of unit variance along the last axis, from standard normal innovations."""
+    scaled = innovations * np.sqrt(1 - rho**2)
+    scaled[..., 0] = innovations[..., 0]
+    return np.asarray(signal.lfilter([1.0], [1.0, -rho], scaled, axis=-1))
 
 
 def residual_correlation(blocks: Iterable[ForecastBlock], n_series: int, df: int | None) -> np.ndarray:

@@ -16,6 +16,7 @@ from vdn_forecast.evaluation.path_forecasts import N_PATHS, PATH_SEED, origin_st
 from vdn_forecast.evaluation.path_scores import energy_score, variogram_score
 from vdn_forecast.evaluation.quiet import quiet_lightning
 from vdn_forecast.evaluation.scores import ForecastBlock
+from vdn_forecast.models.path_noise import factor
 from vdn_forecast.models.paths import mixture_paths
 
 from .orders import HOST, ORDERS, autoregressive_order, host_order, reordered, residual_correlation
@@ -82,11 +83,11 @@ def _ensembles(
     loc, scale = (parameter[part].double().numpy() for parameter in block.mixture)
     series = block.series[part].numpy()
     seeds = [[PATH_SEED, int(s), int(start)] for s, start in zip(series, starts, strict=True)]
-    correlation, df = float(model.path_correlation), model.loss.df
+    root, df = factor(model.path_kernel, loc.shape[1]), model.loss.df
     own = torch.from_numpy(
         np.stack(
             [
-                mixture_paths(mean, spread, correlation, df, N_PATHS, np.random.default_rng(seed))
+                mixture_paths(mean, spread, root, df, N_PATHS, np.random.default_rng(seed))
                 for mean, spread, seed in zip(loc, scale, seeds, strict=True)
             ]
         )

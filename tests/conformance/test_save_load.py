@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 import vdn_forecast
 from vdn_forecast import EVE, LatentMixture
+from vdn_forecast.models.path_noise import white
 
 ROOT = Path(__file__).parents[2]
 
@@ -144,14 +145,14 @@ def test_an_older_artifact_without_a_newer_buffer_loads(make, y_panel, tmp_path)
     with safe_open(weights, "pt") as file:
         metadata = file.metadata()
     tensors = load_file(weights)
-    absent = [name for name in tensors if name.endswith("path_correlation")]
+    absent = [name for name in tensors if name.endswith("path_kernel")]
     assert absent
     for name in absent:
         del tensors[name]
     save_file(tensors, weights, metadata)
-    with pytest.warns(UserWarning, match="path_correlation"):
+    with pytest.warns(UserWarning, match="path_kernel"):
         loaded = vdn_forecast.load(folder)
-    assert float(loaded.models[0].path_correlation) == 0.0
+    assert loaded.models[0].path_kernel.tolist() == white().tolist()
     np.testing.assert_array_equal(values(loaded.predict()), values(nf.predict()))
 
 

@@ -9,6 +9,7 @@ from neuralforecast.losses.pytorch import MAE, DistributionLoss, MQLoss
 from neuralforecast.utils import PredictionIntervals
 
 from vdn_forecast import LatentMixture
+from vdn_forecast.models.path_noise import correlation, nearest
 
 N_PATHS = 2000
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -38,7 +39,7 @@ def trained(request, make, y_panel) -> NeuralForecast:
 
 def test_marginals_are_those_of_predict(trained):
     for rho in (0.0, 0.9):
-        trained.models[0].path_correlation.fill_(rho)
+        trained.models[0].path_kernel.copy_(nearest(rho))
         paths = paths_of(trained, seed=5)
         assert np.isfinite(paths).all()
         forecast = trained.predict(quantiles=list(LEVELS))
@@ -54,7 +55,7 @@ def test_marginals_are_those_of_predict(trained):
 def test_correlation_over_time(trained):
     found = []
     for rho in (0.0, 0.5, 0.9):
-        trained.models[0].path_correlation.fill_(rho)
+        trained.models[0].path_kernel.copy_(nearest(rho))
         found.append(lag_correlation(paths_of(trained, seed=5)))
     assert found[2] > 0.7
     assert found[0] + 0.2 < found[1] < found[2]
@@ -69,8 +70,9 @@ def test_correlation_is_learned_from_the_data(make):
     for y in (noise, noise.cumsum(1)):
         frame = pd.DataFrame({"unique_id": np.repeat(list("abcd"), 300), "ds": np.tile(stamps, 4), "y": y.ravel()})
         model = make(max_steps=60, learning_rate=3e-3, val_check_steps=30, windows_batch_size=64)
-        learned.append(float(fitted(model, df=frame, val_size=60).models[0].path_correlation))
-    assert learned[0] <= 0.2
+        weights = fitted(model, df=frame, val_size=60).models[0].path_kernel
+        learned.append(correlation(weights, 12)[5, 6])
+    assert learned[0] <= 0.25
     assert learned[1] >= 0.5
 
 

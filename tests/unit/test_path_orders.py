@@ -8,13 +8,19 @@ from neuralforecast import NeuralForecast
 from neuralforecast.utils import schaake_shuffle_sample
 
 from benchmarks.paths.__main__ import compare
-from benchmarks.paths.orders import ORDERS, autoregressive_order, host_order, reordered, residual_correlation
+from benchmarks.paths.orders import (
+    ORDERS,
+    autoregressive_noise,
+    autoregressive_order,
+    host_order,
+    reordered,
+    residual_correlation,
+)
 from benchmarks.paths.scoring import OWN, score_model
 from vdn_forecast import EVE
 from vdn_forecast.evaluation.path_scores import energy_score, variogram_score
 from vdn_forecast.evaluation.scores import ForecastBlock
 from vdn_forecast.evaluation.sources import synthetic_panel
-from vdn_forecast.models.paths import autoregressive_noise
 
 W, M, H = 3, 60, 12
 

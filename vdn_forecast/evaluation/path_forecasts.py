@@ -11,6 +11,7 @@ from torch import Tensor
 from ..losses import LatentMixture
 from ..mixture import LEVELS_19
 from ..models import VariationalModel
+from ..models.path_noise import factor
 from ..models.paths import mixture_paths
 from .data import PanelData
 from .forecasts import as_dataset, blocks
@@ -129,11 +130,11 @@ def _ensembles(
 def _own_paths(model: VariationalModel, block: ForecastBlock, part: slice, starts: np.ndarray) -> Tensor:
     assert block.mixture is not None
     loc, scale = (parameter[part].double().numpy() for parameter in block.mixture)
-    rho, df = float(model.path_correlation), model.loss.df
+    root, df = factor(model.path_kernel, loc.shape[1]), model.loss.df
     # one stream per window: how windows are cut into pieces changes no path
     seeds = [[PATH_SEED, int(s), int(start)] for s, start in zip(block.series[part], starts[part], strict=True)]
     paths = [
-        mixture_paths(mean, spread, rho, df, N_PATHS, np.random.default_rng(seed))
+        mixture_paths(mean, spread, root, df, N_PATHS, np.random.default_rng(seed))
         for mean, spread, seed in zip(loc, scale, seeds, strict=True)
     ]
     return torch.from_numpy(np.stack(paths))

@@ -18,6 +18,7 @@ from .checks import check_dataset, fill_absent_buffers, without_gaps
 from .history import History
 from .optimization import adamw_with_cosine
 from .outputs import asked
+from .path_noise import white
 from .paths import simulate_paths
 from .recording import RecordedModel
 from .settling import settle
@@ -46,13 +47,13 @@ class VariationalModel(RecordedModel):
 
     hands_raw = False  # set by whoever reads a mixture's parameters as the network lays them out
     best_value: Tensor
-    path_correlation: Tensor
+    path_kernel: Tensor
 
     def _finish_init(self, patience_checks: int, weight_decay: float, local_weight: float) -> None:
         """Called at the end of a subclass's `__init__`, once the network stands."""
         self.patience_checks, self.weight_decay, self.local_weight = patience_checks, weight_decay, local_weight
         self.register_buffer("best_value", torch.tensor(math.inf))
-        self.register_buffer("path_correlation", torch.zeros(()))
+        self.register_buffer("path_kernel", white())
         self.history = History(len(self.layers), self.layers[0].n_units)
         self.register_load_state_dict_pre_hook(fill_absent_buffers)
         self._clear_fit()
@@ -67,8 +68,6 @@ class VariationalModel(RecordedModel):
         self._rng_state: Tensor | None = None
         self._controlled_step = 0
         self.path_noise: tuple[int, torch.Generator] | None = None  # samples and source, while paths are drawn
-
-    # ------------------------------------------------------------------ training
 
     def fit(self, dataset, val_size=0, test_size=0, random_seed=None, distributed_config=None):
         """Fit as NeuralForecast does; returns self with the best weights by validation.
@@ -173,8 +172,6 @@ class VariationalModel(RecordedModel):
         """Whether `forward` gives a `RawMixture`: a training step whose loss can take it, or `hands_raw`."""
         return self.hands_raw or (self._sampling and getattr(self.loss, "takes_raw", False))
 
-    # ------------------------------------------------------------------ validation
-
     def on_validation_end(self) -> None:
         """Keep the best weights, stop when patience ends; leave the random state as training had it."""
         if self._rng_state is not None:
@@ -210,8 +207,6 @@ class VariationalModel(RecordedModel):
 
     def _controllers(self) -> list[UnitController]:
         return [controller for controller in self.controllers if isinstance(controller, UnitController)]
-
-    # ------------------------------------------------------------------ prediction
 
     def predict(
         self,

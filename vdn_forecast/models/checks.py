@@ -14,6 +14,7 @@ from .._compat import base_argument_names, check_encodable, trainer_argument_nam
 from ..neurons.checks import require_choice, require_int, require_range
 from .encoders import ACTIVATIONS, ANCHORS, ENCODERS
 from .heads import HEADS
+from .path_noise import nearest
 
 NEURONS = ("variational", "deterministic")
 SCALERS = ("window", "panel", "identity", "standard", "robust", "minmax", "minmax1", "invariant")
@@ -138,6 +139,8 @@ def without_gaps(dataset: Any) -> Any:
 
 def fill_absent_buffers(model: nn.Module, state: dict[str, Tensor], *_: Any) -> None:
     """Let an artifact of an older version load: a buffer it does not know keeps its default, with a warning."""
+    if (rho := state.pop("path_correlation", None)) is not None:  # version 0.1.0 knew AR(1) noise alone
+        state.setdefault("path_kernel", nearest(float(rho)))
     persistent = model.state_dict()
     absent = {name: buffer for name, buffer in model.named_buffers() if name in persistent and name not in state}
     if absent:

@@ -11,18 +11,18 @@ from torch import Tensor
 from .._compat import window_batches
 from ..control import MeanBatchNorm, UnitController, reestimate
 from ..losses import LatentMixture
-from .paths import noise_correlation
+from .path_noise import noise_kernel
 
 if TYPE_CHECKING:
     from .base import VariationalModel
 
 STATISTICS_WINDOWS = 4096  # train windows behind the batch-norm statistics
-CORRELATION_WINDOWS = 512  # windows behind the correlation of path noise
+NOISE_WINDOWS = 512  # train windows behind the correlation of path noise, and as many of validation
 
 
 @torch.no_grad()
 def settle(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
-    """Batch-norm statistics and balanced units over train windows, and the correlation of the emission noise of paths.
+    """Batch-norm statistics and balanced units over train windows, and the kernel of the emission noise of paths.
 
     Args:
         model: with its final weights, inside of a fit.
@@ -38,7 +38,7 @@ def settle(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
             warnings.warn(f"{model}: {error}", UserWarning, stacklevel=2)
         _balance(model, dataset)
         if isinstance(model.loss, LatentMixture):
-            model.path_correlation.fill_(noise_correlation(_mixtures(model, dataset), model.loss))
+            model.path_kernel.copy_(noise_kernel(_mixtures(model, dataset), model.loss))
     finally:
         model.train(mode)
 
@@ -73,16 +73,12 @@ def _pass_train_windows(model: "VariationalModel", dataset: TimeSeriesDataset) -
 
 
 def _mixtures(model: "VariationalModel", dataset: TimeSeriesDataset) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """y, mask, locations and scales of some validation windows, or train windows without validation."""
-    batches = window_batches(
-        model,
-        dataset,
-        "val" if model.val_size > 0 else "train",
-        batch_size=128,
-        n_windows=CORRELATION_WINDOWS,
-        generator=torch.Generator().manual_seed(model.random_seed),
-    )
-    for batch in batches:
-        output = model.loss.domain_map(model(batch["windows_batch"]))
-        loc, scale = model.loss.scale_decouple(output=output, loc=batch["loc"], scale=batch["scale"])
-        yield batch["y"].squeeze(-1), batch["mask"].squeeze(-1), loc.squeeze(2), scale.squeeze(2)
+    """y, mask, locations and scales of some validation windows (where there are any) and train windows."""
+    for split in ("val", "train") if model.val_size > 0 else ("train",):
+        generator = torch.Generator().manual_seed(model.random_seed)
+        for batch in window_batches(
+            model, dataset, split, batch_size=128, n_windows=NOISE_WINDOWS, generator=generator
+        ):
+            output = model.loss.domain_map(model(batch["windows_batch"]))
+            loc, scale = model.loss.scale_decouple(output=output, loc=batch["loc"], scale=batch["scale"])
+            yield batch["y"].squeeze(-1), batch["mask"].squeeze(-1), loc.squeeze(2), scale.squeeze(2)
