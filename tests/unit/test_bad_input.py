@@ -74,6 +74,8 @@ def fit(df: pd.DataFrame, val_size: int = 12, **kwargs) -> NeuralForecast:
         ({"control": "pid"}, ["control", "pid", "homeo"]),
         ({"sigma": "matrix"}, ["sigma", "matrix", "amortized"]),
         ({"sigma_init": 0.0}, ["sigma_init", "0.0"]),
+        ({"mean_bound": 0.0}, ["mean_bound", "0.0"]),
+        ({"mean_bound": float("nan")}, ["mean_bound", "nan"]),
         ({"sigma_floor": 2.0, "sigma_ceil": 1.0}, ["sigma_floor", "2.0"]),
         ({"guard_sigma_floor": 2.0, "guard_sigma_ceil": 1.0}, ["sigma_floor", "2.0"]),
         ({"pool": "max"}, ["pool", "max", "mean"]),

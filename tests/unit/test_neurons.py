@@ -122,6 +122,26 @@ def test_amortised_scale_starts_at_sigma_init_and_stays_in_bounds():
     assert scale.max() <= 2.0 + 1e-6
 
 
+def test_bounded_means_saturate_and_small_ones_are_as_they_were():
+    layer, plain = VariationalLayer(5, 4, 2, mean_bound=0.5), VariationalLayer(5, 4, 2)
+    plain.load_state_dict(layer.state_dict(), strict=False)
+    context = torch.randn(6, 5)
+    for size in (1e-3, 1.0, 1e3):
+        bounded, free = layer(size * context, None).mu, plain(size * context, None).mu
+        torch.testing.assert_close(bounded, free / (1 + (free / 0.5) ** 2).sqrt())
+        assert bounded.abs().max() <= 0.5
+    assert layer(1e3 * context, None).mu.abs().median() > 0.49
+    assert layer(context, torch.full((6, 1, 4, 2), 100.0)).z.min() > 29  # the noise has no bound
+
+
+def test_a_rescaled_unit_takes_its_bound_along():
+    layer = VariationalLayer(5, 4, 2, mean_bound=0.5)
+    context, factor = torch.randn(6, 5), torch.tensor([0.5, 1.0, 2.0, 4.0])
+    before = layer(context, None).mu
+    layer.rescale_units_(factor)
+    torch.testing.assert_close(layer(context, None).mu, before * factor[:, None])
+
+
 @pytest.mark.parametrize("pool", POOLS)
 def test_local_elbo_is_the_expected_log_likelihood_minus_kl(pool):
     torch.manual_seed(0)
@@ -179,6 +199,7 @@ def test_layer_refuses_bad_arguments_and_shapes():
         {"sigma_floor": -1.0},
         {"sigma_ceil": 0.0},
         {"tau_init": 0.0},
+        {"mean_bound": 0.0},
         {"prior": GaussianPrior(3)},
     ):
         name = next(iter(bad))

@@ -25,8 +25,8 @@ HOST_ARGUMENTS = (
 """Arguments that go on to NeuralForecast's BaseModel unchanged."""
 
 _STACK = (
-    *("latent_dim", "depth", "learned_prior", "sigma", "sigma_init", "sigma_floor", "sigma_ceil", "pool"),
-    "emission",
+    *("latent_dim", "depth", "learned_prior", "sigma", "sigma_init", "sigma_floor", "sigma_ceil", "mean_bound"),
+    *("pool", "emission"),
 )
 _CONTROL = (
     *("kl_weight", "kl_weight_min", "kl_weight_max", "kl_min", "kl_max", "thermostat", "thermostat_rate"),

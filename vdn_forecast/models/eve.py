@@ -37,6 +37,8 @@ class EVE(Presets, TiedModel):
         depth: layers of neurons; a deeper one reads the samples of the one before.
         sigma: "amortized" (from the context), "unit" or "scalar".
         sigma_init, sigma_floor, sigma_ceil: posterior scale at the start, and its limits (floor 0: none).
+        mean_bound: no posterior mean is farther from zero (it saturates smoothly); None for no bound. Small panels and
+            such whose later windows are unlike the earlier ones may gain (`benchmarks/studies/bound.md`).
         pool: k latents to one number: "mean", "sum" or "sum_sqrtk".
         emission: "identity", "affine" or "gaussian".
         learned_prior: N(m_i, s_i^2) learned per unit instead of N(0, 1).
@@ -119,6 +121,7 @@ class EVE(Presets, TiedModel):
         sigma_init: float = 0.3,
         sigma_floor: float = 1e-4,
         sigma_ceil: float = 10.0,
+        mean_bound: float | None = None,
         pool: str = "mean",
         emission: str = "identity",
         learned_prior: bool = False,

@@ -49,11 +49,14 @@ class VariationalLayer(nn.Module):
         pool: how k latents become one number: "mean", "sum" or "sum_sqrtk" (sum / sqrt k).
         emission: see above; "affine" starts as "identity" (u = 1, w = b = 0).
         tau_init: start of tau_i, the scale of the local likelihood (and of the "gaussian" emission's noise).
+        mean_bound: b; means become mu / sqrt(1 + (mu / b)^2) and saturate where windows are unlike those of training;
+            None for no bound.
         learn_tau: make tau_i a parameter; "gaussian" emission always does.
         prior: p(z_i); None for a fixed N(0, 1).
         deterministic: the twin: z = mu, no sigma, no prior, no tau ("gaussian" emission becomes "affine").
 
     Attributes:
+        mean_bound: [N] or None.
         mu: Linear(D, N k); the rows of unit i are i k .. i k + k - 1.
         mu_transform: called as `mu_transform(mu, weights)` on the means; batch norm of means is put here.
         unit_scale: the regime "balance" puts a `UnitScale` here.
@@ -62,6 +65,8 @@ class VariationalLayer(nn.Module):
     Raises:
         ValueError: a bad argument, by name.
     """
+
+    mean_bound: Tensor | None
 
     def __init__(
         self,
@@ -77,6 +82,7 @@ class VariationalLayer(nn.Module):
         emission: str = "identity",
         tau_init: float = 0.3,
         learn_tau: bool = False,
+        mean_bound: float | None = None,
         prior: GaussianPrior | None = None,
         deterministic: bool = False,
     ) -> None:
@@ -91,6 +97,8 @@ class VariationalLayer(nn.Module):
         require_range("sigma_floor", sigma_floor, 0.0, sigma_ceil)
         require_range("sigma_init", sigma_init, sigma_floor, sigma_ceil, open_low=sigma_floor == 0)
         require_range("tau_init", tau_init, 0.0, open_low=True)
+        if mean_bound is not None:
+            require_range("mean_bound", mean_bound, 0.0, open_low=True)
         if prior is not None and tuple(prior.mean.shape) != (n_units, latent_dim):
             raise ValueError(f"prior has shape {tuple(prior.mean.shape)}; it must be {(n_units, latent_dim)}")
         self.in_features, self.n_units, self.latent_dim = in_features, n_units, latent_dim
@@ -101,6 +109,8 @@ class VariationalLayer(nn.Module):
         # pool(z) = pool_weight * sum over k
         self.pool_weight = {"mean": 1 / latent_dim, "sum": 1.0, "sum_sqrtk": latent_dim**-0.5}[pool]
         self.mu = nn.Linear(in_features, n_units * latent_dim)
+        # per unit, as a rescaled unit's bound moves along
+        self.register_buffer("mean_bound", None if mean_bound is None else torch.full((n_units,), float(mean_bound)))
         self.mu_transform: nn.Module | None = None
         self.unit_scale: UnitScale | None = None
         self.z_transform: Callable[[Tensor], Tensor] | None = None
@@ -158,6 +168,8 @@ class VariationalLayer(nn.Module):
             raise ValueError(f"context has shape {tuple(context.shape)}; it must be [B(, S), {self.in_features}]")
         units = (self.n_units, self.latent_dim)
         mu = self.mu(context).unflatten(-1, units)  # [B(, S), N, k]
+        if self.mean_bound is not None:
+            mu = mu * torch.rsqrt(1.0 + (mu / self.mean_bound.unsqueeze(-1)).square())
         if self.mu_transform is not None:
             mu = self.mu_transform(mu, weights)
         if self.unit_scale is not None:
@@ -234,10 +246,12 @@ class VariationalLayer(nn.Module):
 
     @torch.no_grad()
     def rescale_units_(self, factor: Tensor) -> list[nn.Parameter]:
-        """Multiply the rows of W_mu, b_mu of unit i by `factor` [N], in place; return what was touched."""
+        """Multiply mu of unit i by `factor` [N] (rows of W_mu, b_mu, bound), in place; return what was touched."""
         rows = factor.repeat_interleave(self.latent_dim)  # [N k]
         self.mu.weight.mul_(rows.unsqueeze(-1))
         self.mu.bias.mul_(rows)
+        if self.mean_bound is not None:
+            self.mean_bound.mul_(factor)
         return list(self.mu.parameters())
 
 

@@ -27,7 +27,7 @@ class TrajectoryLayer(VariationalLayer):
         in_features: D, of a patch's context.
         transition: the prior; it has N, k and whether the layer is a deterministic twin.
         sigma: see `VariationalLayer`.
-        **layer: further arguments of `VariationalLayer`, no emission and no prior.
+        **layer: further arguments of `VariationalLayer`; no emission, prior or mean_bound (the moments are linear).
 
     Raises:
         ValueError: a bad argument, by name.
