@@ -15,6 +15,7 @@ from vdn_forecast.models.path_noise import (
     correlation,
     factor,
     kernels,
+    looked_at,
     nearest,
     noise_kernel,
     white,
@@ -25,7 +26,7 @@ WALK = 1 + len(DECAYS) + GROWTHS.index(0.5)  # the place of a random walk's kern
 
 def test_a_random_walk_divided_by_its_growing_scale_has_its_kernel() -> None:
     walks = np.random.default_rng(0).standard_normal((40_000, 12)).cumsum(1)
-    np.testing.assert_allclose(np.corrcoef(walks.T), kernels(12)[WALK], atol=0.03)
+    np.testing.assert_allclose(np.corrcoef(walks.T), kernels(np.arange(1.0, 13))[WALK], atol=0.03)
 
 
 @given(
@@ -69,6 +70,20 @@ def test_the_kernel_of_simulated_paths_is_found_again(base: str, place: int) -> 
     assert float(found.sum()) == pytest.approx(1)
     assert float(found.min()) >= 0
     assert np.abs(correlation(found, h) - correlation(truth, h)).max() < 0.12
+
+
+def test_a_long_horizon_is_read_at_some_steps() -> None:
+    for h in (1, 24, 128, 129, 720):
+        steps = looked_at(h)
+        assert steps[0] == 0
+        assert steps[-1] == h - 1
+        assert len(steps) == h if h <= 128 else 100 < len(steps) <= 128
+        assert (np.diff(steps) > 0).all()
+    truth = 0.5 * nearest(0.6) + 0.5 * nearest(0.98)
+    y = np.random.default_rng(3).standard_normal((300, 336)) @ factor(truth, 336).T
+    ones = torch.ones(300, 336, 1)
+    found = noise_kernel([(torch.from_numpy(y), ones[..., 0], 0 * ones, ones)], LatentMixture(1, 1))
+    assert np.abs(correlation(found, 336) - correlation(truth, 336)).max() < 0.15
 
 
 def test_outliers_do_not_hide_the_correlation() -> None:

@@ -18,6 +18,7 @@ _LARGEST = 3.0  # of a normal score: an outlier says little about correlation
 _ROUNDS = 4
 _NUGGET = 1e-3  # keeps the likelihood of smooth kernels finite
 _MOST = 2**24  # scores kept
+_ALL_STEPS = 128  # a horizon up to this is read whole
 
 
 def white() -> Tensor:
@@ -31,18 +32,21 @@ def nearest(rho: float) -> Tensor:
     return torch.eye(N_KERNELS)[int(np.abs(steps - rho).argmin())]
 
 
-def kernels(h: int) -> np.ndarray:
-    """White noise, AR(1) of several ranges, growing errors of several speeds, a constant: [N_KERNELS, h, h]."""
-    t = np.arange(1.0, h + 1)
+def kernels(t: np.ndarray) -> np.ndarray:
+    """White noise, AR(1) of several ranges, growing errors of several speeds, a constant, at steps t = 1 .. [n].
+
+    Returns:
+        [N_KERNELS, n, n].
+    """
     apart, ratio = np.abs(t[:, None] - t), np.minimum(t[:, None], t) / np.maximum(t[:, None], t)
     slow = [np.exp(-apart / decay) for decay in DECAYS]
-    return np.stack([np.eye(h), *slow, *(ratio**growth for growth in GROWTHS), np.ones((h, h))])
+    return np.stack([np.eye(len(t)), *slow, *(ratio**growth for growth in GROWTHS), np.ones_like(apart)])
 
 
 def correlation(weights: Tensor, h: int) -> np.ndarray:
     """The correlation matrix [h, h] of the weighted kernels."""
     share = weights.double().cpu().numpy()
-    matrix: np.ndarray = np.tensordot(share / share.sum(), kernels(h), 1)
+    matrix: np.ndarray = np.tensordot(share / share.sum(), kernels(np.arange(1.0, h + 1)), 1)
     return matrix
 
 
@@ -59,7 +63,8 @@ def noise_kernel(batches: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]], loss:
 
     A few rounds of expectation and maximisation: which component a whole window came from under the present
     correlation, then the kernels nearest to the correlation of the components' normal scores, cut at three standard
-    deviations. The first round takes the steps as independent.
+    deviations. The first round takes the steps as independent. Of a long horizon all early steps are looked at and,
+    ever farther apart, some of the later ones.
 
     Args:
         batches: tuples of y [W, h], mask [W, h], loc [W, h, C], scale [W, h, C].
@@ -74,7 +79,8 @@ def noise_kernel(batches: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]], loss:
         whole = (mask > 0).all(1)
         if not bool(whole.any()) or kept > _MOST:
             continue
-        y, loc, scale = y[whole], loc[whole], scale[whole]
+        steps = looked_at(y.shape[1])
+        y, loc, scale = y[whole][:, steps], loc[whole][:, steps], scale[whole][:, steps]
         noise = (y.unsqueeze(-1) - loc) / scale  # [W, h, C]
         score = noise
         if loss.df is not None:
@@ -86,11 +92,19 @@ def noise_kernel(batches: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]], loss:
     if not scores or scores[0].shape[2] < 2:
         return white()
     every, density = torch.cat(scores), torch.cat(alone)
-    known = kernels(every.shape[2])
+    known = kernels(steps + 1.0)
     weights = white()
     for _ in range(_ROUNDS):
         weights = _nearest_kernels(_scatter(every, density, np.tensordot(weights.double().numpy(), known, 1)), known)
     return weights
+
+
+def looked_at(h: int) -> np.ndarray:
+    """Steps of the horizon that `noise_kernel` reads, from 0, at most 128."""
+    if h <= _ALL_STEPS:
+        return np.arange(h)
+    early = _ALL_STEPS // 2
+    return np.unique(np.append(np.arange(early), np.geomspace(early, h - 1, early).round().astype(int)))
 
 
 def _scatter(score: Tensor, alone: Tensor, matrix: np.ndarray) -> np.ndarray:
