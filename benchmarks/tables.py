@@ -81,6 +81,37 @@ def evaluation() -> str:
     return "\n".join(lines)
 
 
+WAYS = {
+    "independent": "independent steps",
+    "gaussian_copula": "NeuralForecast's Gaussian copula",
+    "schaake_shuffle": "NeuralForecast's Schaake shuffle",
+    "ar1_residuals": "AR(1) copula of validation residuals",
+}
+
+
+def paths() -> str:
+    """Scores of a model's own paths relative to other ways of joining the same marginals, a row per way."""
+    rows = pd.read_csv(RESULTS / "paths" / "paths.csv")
+    columns = [
+        (score, dataset, model)
+        for score in ("variogram_score", "energy_score")
+        for dataset in ORDER
+        for model in rows.loc[rows["dataset"] == dataset, "model"].unique()
+    ]
+    several = rows["model"].nunique() > 1
+    heads = [f"{d} {m if several else ''}".strip() + f", {score.split('_')[0]}" for score, d, m in columns]
+    lines = [f"| EVE's paths against | {' | '.join(heads)} |", "|---" * (len(columns) + 1) + "|"]
+    found = rows.set_index(["score", "dataset", "model", "against"])
+    for way, title in WAYS.items():
+        cells = []
+        for column in columns:
+            row = found.loc[(*column, way)]
+            low, high = 100 * row["relative_low"], 100 * row["relative_high"]
+            cells.append(f"{100 * row['relative']:+.1f} % [{low:+.1f}, {high:+.1f}]")
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def _plus(deviation: float) -> str:
     return "" if pd.isna(deviation) else f" ± {deviation:.4f}"
 
@@ -93,6 +124,7 @@ def main() -> None:
         "crps19": accuracy("ltsf", "crps19"),
         "mse": accuracy("ltsf", "mse"),
         "trajectories": accuracy("areve", "crps19"),
+        "paths": paths(),
         "speed": speed(),
         "evaluation": evaluation(),
     }
