@@ -101,11 +101,12 @@ def paths() -> str:
     several = rows["model"].nunique() > 1
     heads = [f"{d} {m if several else ''}".strip() + f", {score.split('_')[0]}" for score, d, m in columns]
     lines = [f"| EVE's paths against | {' | '.join(heads)} |", "|---" * (len(columns) + 1) + "|"]
-    found = rows.set_index(["score", "dataset", "model", "against"])
+    key = ["score", "dataset", "model", "against"]
+    found = {tuple(row[name] for name in key): row for row in rows.to_dict("records")}
     for way, title in WAYS.items():
         cells = []
         for column in columns:
-            row = found.loc[(*column, way)]
+            row = found[(*column, way)]
             low, high = 100 * row["relative_low"], 100 * row["relative_high"]
             cells.append(f"{100 * row['relative']:+.1f} % [{low:+.1f}, {high:+.1f}]")
         lines.append(f"| {title} | {' | '.join(cells)} |")
