@@ -15,6 +15,7 @@ from vdn_forecast._compat import describe_arguments
 from vdn_forecast.search import AUTOS, AutoVariational
 from vdn_forecast.search.default_space import QUIET, default_space
 from vdn_forecast.search.sampler import SAMPLERS, SearchSampler, nearest
+from vdn_forecast.search.spaces import Space
 
 H = 12
 NAMED = (
@@ -190,6 +191,11 @@ def test_draws_depend_on_seed_and_place_alone():
     assert sample(1, 3) != sample(1, 4)
     assert sample(1, 3) != sample(2, 3)
     assert sample(1, 0) == sample(2, 0)
+
+
+def test_none_is_a_default_where_it_may_be_chosen():
+    space = Space(EVE, {}).overridden({"mean_bound": CategoricalDistribution([0.15, None])})
+    assert space.first() == {"mean_bound": None}
 
 
 def test_the_first_trials_may_be_given():

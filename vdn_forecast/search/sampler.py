@@ -77,8 +77,10 @@ class SearchSampler(BaseSampler):
     ) -> Any:
         """One draw; the first trials take their own value where there is one."""
         place, inner = self._live[trial.number]
-        given = self.firsts[place].get(param_name) if place < len(self.firsts) else None
-        if given is not None:
+        first = self.firsts[place] if place < len(self.firsts) else {}
+        given = first.get(param_name)
+        none = isinstance(param_distribution, CategoricalDistribution) and None in param_distribution.choices
+        if given is not None or (none and param_name in first):  # elsewhere None says nothing
             return nearest(param_distribution, given)
         return inner.sample_independent(study, trial, param_name, param_distribution)
 
