@@ -194,7 +194,8 @@ def test_draws_depend_on_seed_and_place_alone():
 
 
 def test_none_is_a_default_where_it_may_be_chosen():
-    space = Space(EVE, {}).overridden({"mean_bound": CategoricalDistribution([0.15, None])})
+    choices = [0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, None]
+    space = Space(EVE, {}).overridden({"mean_bound": CategoricalDistribution(choices)})
     assert space.first() == {"mean_bound": None}
 
 
