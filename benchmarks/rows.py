@@ -16,17 +16,18 @@ def run_as(module: str) -> str:
     return shlex.join(["python", "-m", module, *sys.argv[1:]])  # names of lines hold blanks
 
 
-def write_csv(table: pd.DataFrame, path: Path, digits: int = 6) -> None:
-    """Write a table, whole or not at all; floats with so many digits."""
+def write_csv(table: pd.DataFrame, path: Path) -> None:
+    """Write a table, whole or not at all; floats with eight digits."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
-    table.to_csv(temporary, index=False, float_format=f"%.{digits}g")
+    table.to_csv(temporary, index=False, float_format="%.8g")
     temporary.replace(path)
 
 
 def missing(path: Path, key: Mapping[str, Any]) -> bool:
     """Whether the file has no row under this key."""
-    return not path.exists() or not (pd.read_csv(path)[list(key)] == pd.Series(dict(key))).all(axis=1).any()
+    wanted = _keys(pd.DataFrame([key]), list(key))
+    return not path.exists() or not _keys(pd.read_csv(path), list(key)).isin(set(wanted)).any()
 
 
 def put(rows: pd.DataFrame, key: Sequence[str], command: str, path: Path) -> None:

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from vdn_forecast import AREVE, EVE
 from vdn_forecast.evaluation.allocator import keep_memory
+from vdn_forecast.evaluation.evaluator import peak_memory_mb
 from vdn_forecast.evaluation.forecasts import as_dataset
 from vdn_forecast.evaluation.sources import synthetic_panel
 from vdn_forecast.neurons import SparseTransition, roll_forward
@@ -75,15 +76,9 @@ def grown_mb(graph: str, n_units: int) -> float:
     """Growth of this process's highest resident memory over four steps, MiB."""
     dataset = as_dataset(synthetic_panel(7, 2000).values)
     step_seconds(build("none", 16), dataset, 4, 32)  # libraries, loaders
-    before = _highest_mb()
+    before = peak_memory_mb()
     step_seconds(build(graph, n_units), dataset, 4, 32)
-    return _highest_mb() - before
-
-
-def _highest_mb() -> float:
-    """Highest resident memory since this program began (getrusage's maximum is its parent's, too), MiB; Linux."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    return peak_memory_mb() - before
 
 
 def memory() -> list[dict[str, Any]]:

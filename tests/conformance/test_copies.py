@@ -13,6 +13,7 @@ SETTINGS = {
     "twin": {"neuron": "deterministic"},
     "standard": {"scaler_type": "standard"},
 }
+# pickle of the test's own bytes alone: Ray, Spark and spawned processes send models so
 COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda thing: pickle.loads(pickle.dumps(thing))}
 
 

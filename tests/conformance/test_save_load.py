@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 import vdn_forecast
 from vdn_forecast import EVE, LatentMixture
-from vdn_forecast.models.path_noise import white
+from vdn_forecast.models.path_noise import nearest, white
 
 ROOT = Path(__file__).parents[2]
 
@@ -154,6 +154,20 @@ def test_an_older_artifact_without_a_newer_buffer_loads(make, y_panel, tmp_path)
         loaded = vdn_forecast.load(folder)
     assert loaded.models[0].path_kernel.tolist() == white().tolist()
     np.testing.assert_array_equal(values(loaded.predict()), values(nf.predict()))
+
+
+def test_the_one_correlation_of_an_older_artifact_is_understood(make, y_panel, tmp_path):
+    nf = fitted(make(), df=y_panel)
+    folder = tmp_path / "saved"
+    nf.save(str(folder))
+    (weights,) = folder.glob("m*.safetensors")
+    with safe_open(weights, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(weights)
+    del tensors["path_kernel"]
+    save_file({**tensors, "path_correlation": torch.tensor(0.93)}, weights, metadata)
+    loaded = vdn_forecast.load(folder)
+    assert loaded.models[0].path_kernel.tolist() == nearest(0.93).tolist()
 
 
 def test_a_checkpoint_without_a_weight_is_refused(make, y_panel, tmp_path):

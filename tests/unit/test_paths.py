@@ -47,9 +47,10 @@ def test_white_noise_stays_white(h: int) -> None:
     np.testing.assert_allclose(np.abs(factor(white(), h)), np.eye(h), atol=1e-12)
 
 
-@pytest.mark.parametrize("rho", [0.0, 0.5, 0.93])
-def test_the_nearest_autoregression(rho: float) -> None:
-    assert correlation(nearest(rho), 9)[3, 4] == pytest.approx(rho, abs=0.15)
+@pytest.mark.parametrize(("rho", "decay"), [(0.0, 0.0), (0.5, 2.0), (0.93, 16.0), (0.96, 32.0)])
+def test_the_nearest_autoregression(rho: float, decay: float) -> None:
+    known = np.exp(-1 / decay) if decay else 0.0
+    assert correlation(nearest(rho), 9)[3, 4] == pytest.approx(known, abs=1e-6)
 
 
 @pytest.mark.parametrize("base", ["normal", "studentt"])

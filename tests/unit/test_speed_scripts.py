@@ -1,12 +1,23 @@
 """Timing scripts: what they write, and what the roofline counts."""
 
+import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
 from benchmarks.speed import footprint, roofline
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
+def test_the_memory_of_a_large_parent_is_not_the_childs():
+    code = "from vdn_forecast.evaluation.evaluator import peak_memory_mb; print(peak_memory_mb())"
+    memory = bytearray(b"1") * (3 * 2**30)  # in use while the child starts
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert len(memory) / 2**20 > 3000
+    assert 50 < float(found.stdout) < 2000
 
 
 def test_the_roofline_counts_forward_and_backward_products():

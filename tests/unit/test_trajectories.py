@@ -14,6 +14,7 @@ from vdn_forecast.neurons import (
     ContextMoments,
     DenseTransition,
     SparseTransition,
+    TrajectoryLayer,
     committed_rate,
     kl_gaussian,
     moment_kl,
@@ -322,3 +323,8 @@ def test_the_scan_is_faster_than_the_loop():
         return best
 
     assert seconds(loop) > 3 * seconds(lambda: roll_forward(z, eps, transition))
+
+
+def test_a_layer_of_trajectories_refuses_bounded_means():
+    with pytest.raises(ValueError, match="mean_bound=0.5"):
+        TrajectoryLayer(3, SparseTransition(4, graph="none"), mean_bound=0.5)

@@ -1,5 +1,6 @@
 """EVE: variational distributional neurons as a NeuralForecast model."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -97,6 +98,7 @@ class EVE(Presets, TiedModel):
 
     DEFAULTS: ClassVar = {"control": "balance", "band_target": 1.0}
     """What None stands for where all else is at its default; searches begin there."""
+    ADDED_ARGUMENTS: Mapping[str, Any] = {**TiedModel.ADDED_ARGUMENTS, "mean_bound": None}
 
     def __init__(
         self,

@@ -77,7 +77,7 @@ def noise_kernel(batches: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]], loss:
     for batch in batches:
         y, mask, loc, scale = (tensor.float().cpu() for tensor in batch)
         whole = (mask > 0).all(1)
-        if not bool(whole.any()) or kept > _MOST:
+        if not bool(whole.any()):
             continue
         steps = looked_at(y.shape[1])
         y, loc, scale = y[whole][:, steps], loc[whole][:, steps], scale[whole][:, steps]
@@ -89,6 +89,8 @@ def noise_kernel(batches: Iterable[tuple[Tensor, Tensor, Tensor, Tensor]], loss:
         # a Gaussian copula: the marginals' density times that of correlated relative to independent normal scores
         alone.append((component_log_prob(noise, loss.df) - scale.log() + 0.5 * score.square()).sum(1))  # [W, C]
         kept += scores[-1].numel()
+        if kept > _MOST:
+            break
     if not scores or scores[0].shape[2] < 2:
         return white()
     every, density = torch.cat(scores), torch.cat(alone)

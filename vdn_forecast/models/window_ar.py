@@ -99,7 +99,7 @@ class WindowAR(nn.Module):
 class TiedModel(VariationalModel):
     """A model whose training may tie windows to earlier ones; a subclass sets `window_ar` and `earlier_steps`."""
 
-    ADDED_ARGUMENTS: Mapping[str, Any] = {**VariationalModel.ADDED_ARGUMENTS, **AR_DEFAULTS, "mean_bound": None}
+    ADDED_ARGUMENTS: Mapping[str, Any] = {**VariationalModel.ADDED_ARGUMENTS, **AR_DEFAULTS}
     window_ar: WindowAR | None
     anchor: str
     _before: tuple[list[UnitState], Tensor] | None

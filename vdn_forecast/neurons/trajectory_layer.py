@@ -34,6 +34,8 @@ class TrajectoryLayer(VariationalLayer):
     """
 
     def __init__(self, in_features: int, transition: Transition, *, sigma: str = "unit", **layer: Any) -> None:
+        if layer.get("mean_bound") is not None:
+            raise ValueError(f"mean_bound={layer['mean_bound']!r} is not allowed; the moments need linear means")
         super().__init__(
             in_features,
             transition.n_units,
