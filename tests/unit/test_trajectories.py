@@ -326,5 +326,5 @@ def test_the_scan_is_faster_than_the_loop():
 
 
 def test_a_layer_of_trajectories_refuses_bounded_means():
-    with pytest.raises(ValueError, match="mean_bound=0.5"):
+    with pytest.raises(ValueError, match=r"mean_bound=0\.5"):
         TrajectoryLayer(3, SparseTransition(4, graph="none"), mean_bound=0.5)

@@ -11,7 +11,7 @@ class AREVE(TrajectoryModel):
     See `TrajectoryModel` for the objective and the arguments.
     """
 
-    DEFAULTS: ClassVar[dict[str, Any]] = {"n_units": 512, "latent_dim": 1, "graph": "none"}
+    DEFAULTS: ClassVar[dict[str, Any]] = {"n_units": 512, "latent_dim": 1, "graph": "none", "n_latent_samples": 1}
     GRAPHS: ClassVar[tuple[str, ...]] = ("none", "ring", "random", "topk")
 
 

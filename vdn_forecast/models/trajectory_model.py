@@ -57,6 +57,7 @@ class TrajectoryModel(VariationalModel):
         lookback_weight: see above; 0 leaves the likelihood of the look-back out.
         trajectory_windows: the KL and the look-back's likelihood are computed on so many windows of a training batch,
             drawn anew at each step: an unbiased estimate at less cost; None for all.
+        n_latent_samples: S in training; None: the `LatentMixture`'s, else 1, in `ARVAE` 2.
 
     Raises:
         ValueError: an argument outside of what is allowed, by name.
@@ -91,7 +92,7 @@ class TrajectoryModel(VariationalModel):
         graph_every: int = 50,
         rho_max: float = 0.99,
         phi_init: float = 0.9,
-        transition_scale: float = 0.1,
+        transition_scale: float = 0.3,
         sigma: str = "unit",
         sigma_init: float = 0.3,
         sigma_floor: float = 1e-4,
@@ -115,7 +116,7 @@ class TrajectoryModel(VariationalModel):
         background: float = 1e-5,
         n_latent_samples: int | None = None,
         n_predict_samples: int | None = None,
-        kl_weight: float = 0.001,
+        kl_weight: float = 1e-4,
         control: str | None = None,
         kl_weight_min: float | None = None,
         kl_weight_max: float | None = None,
@@ -175,7 +176,8 @@ class TrajectoryModel(VariationalModel):
         }
         check_arguments(arguments, trainer_kwargs)
         for name, value in self.DEFAULTS.items():
-            arguments[name] = value if arguments[name] is None else arguments[name]
+            if arguments[name] is None and (loss is None or name != "n_latent_samples"):  # a loss has its own
+                arguments[name] = value
         self._check_own(arguments)
         arguments["patch_size"] = check_patch_size(patch_size, input_size)
         choices = Choices.of(arguments)
@@ -237,8 +239,7 @@ class TrajectoryModel(VariationalModel):
         if self.path_noise is not None and not self.network.layer.deterministic:
             return self.network.noise(n_windows, self.path_noise[0], self.h, False, self.path_noise[1])
         if self._sampling and not self.network.layer.deterministic:
-            s = self.n_latent_samples
-            return self.network.noise(n_windows, s, self.h, mirrored=s % 2 == 0)
+            return self.network.noise(n_windows, self.n_latent_samples, self.h, mirrored=self.n_latent_samples % 2 == 0)
         return self.network.banked(self.h)
 
     def regularizer(self, states: list[UnitState], forecast_loss: Tensor) -> Tensor | float:
