@@ -1,7 +1,6 @@
 """Transitions, their closed-form KL and roll-outs against plain sequential code and exact Gaussian inference."""
 
 import math
-import time
 
 import numpy as np
 import pytest
@@ -298,31 +297,6 @@ def test_no_posterior_beats_the_committed_rate(seed, phi, n):
         float(trajectory_kl(mu, log_sigma, transition).sum())
         >= committed_rate(n, float(transition.memory().detach())) - 1e-9
     )
-
-
-@pytest.mark.slow
-def test_the_scan_is_faster_than_the_loop():
-    """Forward and backward, T = 42, where a step of the loop is short: three times."""
-    transition = SparseTransition(64, graph="none")
-    z, eps = torch.randn(64, 1, 1, 64, requires_grad=True), torch.randn(64, 1, 42, 1, 64)
-
-    def loop() -> torch.Tensor:
-        state, path = z, []
-        phi, s = transition.memory().view(-1, 1, 1, 1), transition.log_scale.exp()[..., None, None]
-        for step in range(42):
-            state = phi * state + s * eps[:, :, step]
-            path.append(state)
-        return torch.stack(path, 2)
-
-    def seconds(run) -> float:
-        best = math.inf
-        for _ in range(30):
-            start = time.perf_counter()
-            run().square().sum().backward()
-            best = min(best, time.perf_counter() - start)
-        return best
-
-    assert seconds(loop) > 3 * seconds(lambda: roll_forward(z, eps, transition))
 
 
 def test_a_layer_of_trajectories_refuses_bounded_means():
