@@ -234,6 +234,35 @@ def test_gradients_of_the_scan(shared):
         torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("graph", ["ring", "random"])
+def test_gradients_of_the_roll_out_over_edges(graph):
+    torch.manual_seed(0)
+    transition = SparseTransition(7, 2, graph=graph, degree=3, edge_init=0.3, phi_init=0.5).double()
+    z = torch.randn(7, 2, 2, 4, dtype=torch.float64, requires_grad=True)
+    eps = torch.randn(7, 2, 5, 2, 4, dtype=torch.float64)
+    weight = torch.randn(7, 2, 5, 2, 4, dtype=torch.float64)
+
+    def loop() -> torch.Tensor:
+        phi, edges = transition.weights()
+        matrix = torch.diag(phi).scatter_add(1, transition.neighbours, edges)
+        state, path = z, []
+        for step in range(5):
+            state = torch.einsum("ij,jksb->iksb", matrix, state)
+            state = state + transition.log_scale.exp()[..., None, None] * eps[:, :, step]
+            path.append(state)
+        return torch.stack(path, 2)
+
+    assert transition.scale_parameter is not None
+    assert transition.raw_edges is not None
+    wanted = [z, transition.raw_memory, transition.raw_edges, transition.scale_parameter]
+    for found, expected in zip(
+        torch.autograd.grad((roll_forward(z, eps, transition).square() * weight).sum(), wanted),
+        torch.autograd.grad((loop().square() * weight).sum(), wanted),
+        strict=True,
+    ):
+        torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("graph", ["none", "ring", "random"])
 def test_rolled_prior_has_the_moments_of_kalman_prediction(graph):
     """From the filtered distribution, exactly: it is linear, so basis vectors give its mean and covariance."""

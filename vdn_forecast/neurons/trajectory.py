@@ -149,26 +149,25 @@ def roll_forward(z: Tensor, eps: Tensor, transition: Transition) -> Tensor:
         steps: Tensor = _Scan.apply(z, transition.memory().to(z.dtype), scale, eps)
         return steps
     noise = eps * scale.view(*z.shape[:2], 1, 1, 1)
-    path = []
+    path, move = [], transition.mover()
     for step in noise.unbind(2):
-        z = transition.drift(z) + step
+        z = move(z) + step
         path.append(z)
     return torch.stack(path, 2)
 
 
 class _Scan(torch.autograd.Function):
-    """z_j = phi z_j-1 + s eps_j: one multiply-add a step in place, in either direction, and no graph in between."""
+    """z_j = phi z_j-1 + s eps_j: two operations a step while it is in the cache, in either direction, and no graph."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, phi: Tensor, scale: Tensor, eps: Tensor) -> Tensor:
         """z [N, k, S, B], phi [N], scale [N, k], eps [N, k, J, S, B or 1] -> [N, k, J, S, B]."""
-        factor = phi.view(-1, 1, 1, 1)
+        factor, width = phi.view(-1, 1, 1, 1), scale[..., None, None]
         out = z.new_empty(*z.shape[:2], eps.shape[2], *z.shape[2:])
-        out.copy_(eps)
-        out.mul_(scale.view(*scale.shape, 1, 1, 1))
         before = z
-        for step in out.unbind(2):
-            before = step.addcmul_(factor, before)
+        for noise, step in zip(eps.unbind(2), out.unbind(2), strict=True):
+            step.copy_(noise)
+            before = step.mul_(width).addcmul_(factor, before)
         ctx.save_for_backward(z, factor, eps, out)
         return out
 
@@ -176,18 +175,10 @@ class _Scan(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         """The same recursion backwards gives each latent's whole gradient; the rest are inner products with it."""
         z, factor, eps, out = ctx.saved_tensors
-        total = grads[0].clone(memory_format=torch.contiguous_format)
-        steps = total.unbind(2)
-        for step in range(len(steps) - 1, 0, -1):
-            steps[step - 1].addcmul_(factor, steps[step])
-        by_phi = _inner(steps[0], z, 1) + _inner(total[:, :, 1:], out[:, :, :-1], 1)
-        if eps.shape[-1] == total.shape[-1]:
-            by_scale = _inner(total, eps, 2)
-        else:
-            by_scale = _inner(total.sum(-1), eps.squeeze(-1), 2)
-        return factor * steps[0], by_phi, by_scale, None
-
-
-def _inner(a: Tensor, b: Tensor, keep: int) -> Tensor:
-    """Sum of a b over all but the first `keep` dimensions."""
-    return torch.linalg.vecdot(a.flatten(keep), b.flatten(keep))
+        total, by_phi, by_scale = (torch.zeros_like(z, memory_format=torch.contiguous_format) for _ in range(3))
+        steps = zip(grads[0].unbind(2), (z, *out.unbind(2)[:-1]), eps.unbind(2), strict=True)
+        for given, before, noise in reversed(list(steps)):
+            total.mul_(factor).add_(given)
+            by_phi.addcmul_(total, before)
+            by_scale.addcmul_(total, noise)
+        return factor * total, by_phi.sum((1, 2, 3)), by_scale.sum((2, 3)), None

@@ -2,13 +2,17 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .checks import require_int, require_range
 from .graphs import neighbours
+from .mixing import RowMixer
+
+Mover = Callable[[Tensor], Tensor]
 
 _TINY = 1e-12  # tanh(n) / n is 1 there
 SCALES = (1e-4, 100.0)  # what s and sqrt(v_1) are held in, as posterior scales are: no overflow of their squares
@@ -78,8 +82,12 @@ class Transition(nn.Module, ABC):
         """phi_i, the weight of a unit's own past, [N]; for a dense transition its mean over latents."""
 
     @abstractmethod
+    def mover(self) -> Mover:
+        """`drift` with the weights of now, computed once for many steps."""
+
     def drift(self, z: Tensor) -> Tensor:
         """Mean of the next latents given latents [N, k, ...], the same shape."""
+        return self.mover()(z)
 
     @abstractmethod
     def drift_variance(self, variance: Tensor) -> Tensor:
@@ -164,26 +172,21 @@ class SparseTransition(Transition):
         """phi_i, [N]."""
         return self.weights()[0]
 
-    def drift(self, z: Tensor) -> Tensor:
+    def mover(self) -> Mover:
         """phi_i z_i + sum_j A_ij z_j."""
-        phi, edges = self.weights()
-        return self._gather(z, phi, edges)
+        return self._mixer(*self.weights())
 
     def drift_variance(self, variance: Tensor) -> Tensor:
         """phi_i^2 v_i + sum_j A_ij^2 v_j."""
         phi, edges = self.weights()
-        return self._gather(variance, phi.square(), None if edges is None else edges.square())
+        return self._mixer(phi.square(), None if edges is None else edges.square())(variance)
 
-    def _gather(self, z: Tensor, own: Tensor, edges: Tensor | None) -> Tensor:
-        own = own.to(z.dtype)
+    def _mixer(self, own: Tensor, edges: Tensor | None) -> Mover:
         if edges is None:
-            return own.view(-1, *[1] * (z.ndim - 1)) * z
-        unit = torch.arange(self.n_units, device=z.device).unsqueeze(1)
-        index = torch.cat([unit, self.neighbours], 1)  # [N, 1 + degree]
-        weight = torch.cat([own.unsqueeze(1), edges.to(z.dtype)], 1)
-        # a weighted sum of rows without a copy per neighbour
-        mixed = F.embedding_bag(index, z.reshape(self.n_units, -1), per_sample_weights=weight, mode="sum")
-        return mixed.view(z.shape)
+            return lambda z: own.to(z.dtype).view(-1, *[1] * (z.ndim - 1)) * z
+        unit = torch.arange(self.n_units, device=own.device).unsqueeze(1)
+        # [N, 1 + degree] each
+        return RowMixer(torch.cat([unit, self.neighbours], 1), torch.cat([own.unsqueeze(1), edges], 1))
 
 
 class DenseTransition(Transition):
@@ -222,9 +225,9 @@ class DenseTransition(Transition):
         """Mean of A's diagonal, [1]."""
         return self.matrix().diagonal().mean().unsqueeze(0)
 
-    def drift(self, z: Tensor) -> Tensor:
+    def mover(self) -> Mover:
         """A z over the latents, [1, K, ...]."""
-        return _apply(self.matrix(), z)
+        return partial(_apply, self.matrix())
 
     def drift_variance(self, variance: Tensor) -> Tensor:
         """(A * A) v."""
