@@ -11,7 +11,7 @@ from linear_gaussian import dense_matrix
 from neuralforecast import NeuralForecast
 from torch.nn import functional as F
 
-from vdn_forecast import AREVE, ARVAE
+from vdn_forecast import AREVE, ARVAE, LatentMixture
 from vdn_forecast.models.patches import PatchEncoder, cut
 
 QUIET = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "accelerator": "cpu"}
@@ -280,3 +280,17 @@ def test_a_longer_forecast_rolls_the_latents_on(cls):
 def test_bad_arguments_are_refused_by_name(cls, kwargs, name):
     with pytest.raises(ValueError, match=name):
         cls(h=7, input_size=10, **{**SMALL, **({"n_units": 4} if cls is AREVE else {}), **kwargs})
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments", "samples"),
+    [
+        (AREVE, {}, 1),
+        (ARVAE, {}, 2),
+        (AREVE, {"n_latent_samples": 4}, 4),
+        (AREVE, {"loss": LatentMixture(n_samples=3)}, 3),  # the loss says
+        (ARVAE, {"neuron": "deterministic"}, 1),
+    ],
+)
+def test_how_many_samples_train(cls, arguments, samples):
+    assert cls(h=4, input_size=9, **QUIET, **arguments).n_latent_samples == samples

@@ -34,9 +34,9 @@ class RowMixer:
 
 def _transposed(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Which places of `index` name row 0, row 1 ..., which of its rows each belongs to, where each list begins."""
-    order = index.flatten().argsort(stable=True)
-    count = torch.bincount(index.flatten(), minlength=len(index))
-    return order, order // index.shape[1], count.cumsum(0) - count
+    rising, order = index.flatten().sort(stable=True)
+    start = torch.searchsorted(rising, torch.arange(len(index), device=index.device))
+    return order, order // index.shape[1], start
 
 
 class _GradientOfRows(torch.autograd.Function):
