@@ -10,15 +10,12 @@ as the runner's accuracy cells do.
 """
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import pandas as pd
 import pytorch_lightning as pl

@@ -11,7 +11,6 @@ difference.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -19,8 +18,6 @@ import time
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from tqdm import tqdm
