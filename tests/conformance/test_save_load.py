@@ -136,20 +136,22 @@ def test_load_in_a_process_that_imports_nothing_else(make, y_panel, tmp_path):
     assert np.array_equal(column, forecast["m"].to_numpy())
 
 
-def test_an_older_artifact_without_a_newer_buffer_loads(make, y_panel, tmp_path):
-    """A buffer that a later version adds starts at its default; NeuralForecast alone refuses the file."""
-    nf = fitted(make(), df=y_panel)
-    folder = tmp_path / "saved"
+def older_artifact(nf: NeuralForecast, folder: Path, **instead: torch.Tensor) -> Path:
+    """Save a model as before there was a buffer `path_kernel`, with these tensors instead."""
     nf.save(str(folder))
     (weights,) = folder.glob("m*.safetensors")
     with safe_open(weights, "pt") as file:
         metadata = file.metadata()
     tensors = load_file(weights)
-    absent = [name for name in tensors if name.endswith("path_kernel")]
-    assert absent
-    for name in absent:
-        del tensors[name]
-    save_file(tensors, weights, metadata)
+    del tensors["path_kernel"]
+    save_file({**tensors, **instead}, weights, metadata)
+    return folder
+
+
+def test_an_older_artifact_without_a_newer_buffer_loads(make, y_panel, tmp_path):
+    """A buffer that a later version adds starts at its default; NeuralForecast alone refuses the file."""
+    nf = fitted(make(), df=y_panel)
+    folder = older_artifact(nf, tmp_path / "saved")
     with pytest.warns(UserWarning, match="path_kernel"):
         loaded = vdn_forecast.load(folder)
     assert loaded.models[0].path_kernel.tolist() == white().tolist()
@@ -157,15 +159,7 @@ def test_an_older_artifact_without_a_newer_buffer_loads(make, y_panel, tmp_path)
 
 
 def test_the_one_correlation_of_an_older_artifact_is_understood(make, y_panel, tmp_path):
-    nf = fitted(make(), df=y_panel)
-    folder = tmp_path / "saved"
-    nf.save(str(folder))
-    (weights,) = folder.glob("m*.safetensors")
-    with safe_open(weights, "pt") as file:
-        metadata = file.metadata()
-    tensors = load_file(weights)
-    del tensors["path_kernel"]
-    save_file({**tensors, "path_correlation": torch.tensor(0.93)}, weights, metadata)
+    folder = older_artifact(fitted(make(), df=y_panel), tmp_path / "saved", path_correlation=torch.tensor(0.93))
     loaded = vdn_forecast.load(folder)
     assert loaded.models[0].path_kernel.tolist() == nearest(0.93).tolist()
 
