@@ -96,7 +96,7 @@ def _run(chosen: argparse.Namespace) -> int:
         for text in list_cells(read_suite(chosen.suite)):
             print(text)
         return 0
-    _prepare(chosen.threads)
+    _prepare(chosen.threads, getattr(chosen, "workers", 0))
     if chosen.command == "diagnose":
         from vdn_forecast.diagnostics.command import report_saved
 
@@ -124,7 +124,7 @@ def _run(chosen: argparse.Namespace) -> int:
 def _search(chosen: argparse.Namespace) -> int:
     """Run, resume or report a search."""
     if chosen.action != "report":
-        _prepare(chosen.threads)
+        _prepare(chosen.threads, chosen.workers)
     from vdn_forecast.search.command import report_search, run_search
     from vdn_forecast.search.winner import SearchError
 
@@ -148,10 +148,10 @@ def _search(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _prepare(threads: int | None) -> None:
-    """Settings of a process of our own: idle threads sleep, freed memory stays."""
-    # spinning threads take the cores from each other; must stand before torch is imported
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+def _prepare(threads: int | None, workers: int = 0) -> None:
+    """Settings of a process of our own and its workers: freed memory stays."""
+    if workers > 1:  # spinning threads would take the cores from each other; must stand before torch is imported
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     from vdn_forecast.evaluation.allocator import keep_memory

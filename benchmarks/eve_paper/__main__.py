@@ -1,7 +1,6 @@
 """python -m benchmarks.eve_paper run SUITE | report RESULTS: see benchmarks/studies/eve_paper.md."""
 
 import argparse
-import os
 from collections.abc import Sequence
 
 
@@ -28,8 +27,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(write_report(chosen.results, chosen.out))
         return 0
-    # spinning threads take the cores from each other; must stand before torch is imported
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     from vdn_forecast.evaluation.allocator import keep_memory

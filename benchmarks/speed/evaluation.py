@@ -12,7 +12,6 @@ forecasts has no part in the cost.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -20,8 +19,6 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pandas as pd

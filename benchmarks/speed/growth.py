@@ -10,7 +10,6 @@ medians; `exponent_end` is the slope of the last two sizes alone, where constant
 
 import argparse
 import math
-import os
 import statistics
 import sys
 import time
@@ -18,8 +17,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch

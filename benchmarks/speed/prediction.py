@@ -10,7 +10,6 @@ forecast has no part in the cost.
 """
 
 import argparse
-import os
 import statistics
 import sys
 import time
@@ -18,8 +17,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 from neuralforecast.losses.pytorch import DistributionLoss

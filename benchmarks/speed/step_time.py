@@ -1,15 +1,16 @@
 """Wall time of one training step, loader included, models in turn A B A B in one process.
 
-    python benchmarks/speed/step_time.py --rounds 5 --steps 20 --out benchmarks/results/step_time.csv
-    python benchmarks/speed/step_time.py --models EVE EVE.small AREVE NHITS DLinear PatchTST TiDE
+    python -m benchmarks.speed.step_time --rounds 5 --steps 20 --out benchmarks/results/step_time.csv
+    python -m benchmarks.speed.step_time --models EVE EVE.small AREVE NHITS DLinear PatchTST TiDE
 
 Every round trains each model for some steps on the same synthetic panel; a round's figure is the median time
 between the ends of two steps. Ratios are taken round by round, so that a slow spell of the machine hits both.
 Models of NeuralForecast run at their defaults, on standardised windows; with --gathered they also run on gathered ones,
-as the runner's accuracy cells do.
+as the runner's accuracy cells do. `EVE compiled` needs a C++ compiler. Rows of the same command replace the file's.
 """
 
 import argparse
+import shlex
 import statistics
 import time
 from collections.abc import Callable
@@ -25,13 +26,26 @@ from tqdm import tqdm
 
 from vdn_forecast._compat import on_gathered_windows
 from vdn_forecast.evaluation.allocator import keep_memory
-from vdn_forecast.evaluation.cells import versions
 from vdn_forecast.evaluation.forecasts import as_dataset
 from vdn_forecast.evaluation.models import BUILDERS
 from vdn_forecast.evaluation.quiet import QUIET_TRAINER, quiet_lightning
 from vdn_forecast.evaluation.sources import synthetic_panel
 
+from ..rows import put
+
+
+def compiled(**arguments: Any) -> Any:
+    """EVE whose network runs under `torch.compile`; the loss, its gradient in closed form, stays as it is."""
+    model = BUILDERS["EVE"](**arguments)
+    model.network.compile()
+    return model
+
+
 OURS = {"EVE": "EVE", "EVE.small": "EVE.small", "twin": "EVE.twin", "AREVE": "AREVE", "ARVAE": "ARVAE"}
+VARIANTS: dict[str, Callable[..., Any]] = {
+    "EVE compiled": compiled,
+    "EVE bf16": partial(BUILDERS["EVE"], precision="bf16-mixed"),
+}
 HOST = ("NHITS", "DLinear", "PatchTST", "TiDE")
 GATHERED = " gathered"
 
@@ -80,7 +94,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--models", nargs="+", default=["EVE", "twin", "NHITS", "DLinear"], choices=[*OURS, *HOST])
+    parser.add_argument(
+        "--models", nargs="+", default=["EVE", "twin", "NHITS", "DLinear"], choices=[*OURS, *VARIANTS, *HOST]
+    )
     parser.add_argument("--gathered", action="store_true", help="NeuralForecast's models on gathered windows as well")
     parser.add_argument("--out", type=Path)
     chosen = parser.parse_args()
@@ -90,6 +106,9 @@ def main() -> None:
     for name in ["EVE", *(each for each in chosen.models if each != "EVE")]:  # all ratios are to EVE
         if name in OURS:
             models[name] = BUILDERS[OURS[name]]
+            continue
+        if name in VARIANTS:
+            models[name] = VARIANTS[name]
             continue
         cls: Any = BUILDERS[name]
         models[name] = partial(cls, scaler_type="standard")
@@ -119,18 +138,19 @@ def main() -> None:
                 "gain_max": max(gain),
                 "rounds": chosen.rounds,
                 "threads": torch.get_num_threads(),
-                "versions": versions(),
-                "command": f"python benchmarks/speed/step_time.py --series {chosen.series} --rows {chosen.rows} "
-                f"--batch-size {chosen.batch_size} --rounds {chosen.rounds} --steps {chosen.steps} "
-                f"--models {' '.join(chosen.models)}" + (" --gathered" if chosen.gathered else ""),
             }
         )
     table = pd.DataFrame(rows)
     if not chosen.gathered:
         table = table.drop(columns=["gain_median", "gain_min", "gain_max"])
-    print(table.drop(columns=["versions", "command"]).to_string(index=False, float_format="%.2f"))
+    print(table.to_string(index=False, float_format="%.2f"))
     if chosen.out:
-        table.to_csv(chosen.out, index=False, float_format="%.4f")
+        command = (
+            f"python -m benchmarks.speed.step_time --series {chosen.series} --rows {chosen.rows} "
+            f"--batch-size {chosen.batch_size} --rounds {chosen.rounds} --steps {chosen.steps} "
+            f"--models {shlex.join(chosen.models)}" + (" --gathered" if chosen.gathered else "")
+        )
+        put(table.assign(command=command), ("panel", "threads", "model", "command"), command, chosen.out)
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
 
 `step`: median wall time of a training step of AREVE and EVE in turn, 1,024 units, 42 patches, 256 windows, degree 8.
 `memory`: growth of a fresh process's highest resident memory over four such steps, for 256, 1,024 and 4,096 units; the
-ratio compares the last with a line through the first two. `rollout`: the uncoupled roll-out over 42 patches beside a
-loop over patches of plain torch operations, forward and backward: shortest times, quartiles of their ratio, largest
-difference.
+ratio compares the last with a line through the first two. `rollout`: the uncoupled roll-out over 42 patches, forward
+and backward, beside a loop over patches of plain torch operations, and that loop under `torch.compile`, which is what a
+kernel of its own would gain (needs a C++ compiler): shortest times, quartiles of their ratio, largest difference.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from vdn_forecast import AREVE, EVE
@@ -105,48 +106,59 @@ def memory() -> list[dict[str, Any]]:
     return rows
 
 
+def plain_loop(z: Tensor, phi: Tensor, scale: Tensor, eps: Tensor) -> Tensor:
+    """The uncoupled roll-out, patch by patch: z [N, k, S, B], phi and scale [N, 1, 1, 1], eps [N, k, J, S, B]."""
+    path = []
+    for step in eps.unbind(2):
+        z = phi * z + scale * step
+        path.append(z)
+    return torch.stack(path, 2)
+
+
 def rollouts(rounds: int) -> list[dict[str, Any]]:
-    """One row per size: the roll-out beside the loop, in turn."""
+    """Two rows per size: the roll-out beside the plain loop, in turn, and the loop compiled into fused kernels."""
     rows = []
+    compiled = torch.compile(plain_loop, dynamic=False)
     for units, windows in ROLLOUTS:
         transition = SparseTransition(units, graph="none")
         z = torch.randn(units, 1, 1, windows, requires_grad=True)
-        eps = torch.randn(units, 1, PATCHES, 1, windows)
+        eps, grad = torch.randn(2, units, 1, PATCHES, 1, windows)
 
-        def loop(transition: SparseTransition = transition, z: Any = z, eps: Any = eps) -> torch.Tensor:
-            state, path = z, []
-            phi, s = transition.memory().view(-1, 1, 1, 1), transition.log_scale.exp()[..., None, None]
-            for step in range(PATCHES):
-                state = phi * state + s * eps[:, :, step]
-                path.append(state)
-            return torch.stack(path, 2)
+        def loop(run: Any, transition: SparseTransition = transition, z: Any = z, eps: Any = eps) -> Tensor:
+            phi, scale = transition.memory().view(-1, 1, 1, 1), transition.log_scale.exp()[..., None, None]
+            result: Tensor = run(z, phi, scale, eps)
+            return result
 
-        def ours(transition: SparseTransition = transition, z: Any = z, eps: Any = eps) -> torch.Tensor:
+        def scan(transition: SparseTransition = transition, z: Any = z, eps: Any = eps) -> Tensor:
             return roll_forward(z, eps, transition)
 
-        def seconds(run: Any) -> float:
+        def seconds(run: Any, grad: Tensor = grad) -> float:
             start = time.perf_counter()
-            run().square().sum().backward()
+            run().backward(grad)
             return time.perf_counter() - start
 
-        apart = float((loop() - ours()).detach().abs().max())
-        for run in (loop, ours):
+        runs: dict[str, Any] = {"plain loop": partial(loop, plain_loop), "scan": scan}
+        runs["compiled loop"] = partial(loop, compiled)
+        expected = loop(plain_loop)
+        apart = {name: float((run() - expected).detach().abs().max()) for name, run in runs.items()}
+        for run in runs.values():
             seconds(run)
-        pairs = [(seconds(loop), seconds(ours)) for _ in range(rounds)]
-        ratios = sorted(a / b for a, b in pairs)
-        rows.append(
-            {
-                "part": "rollout",
-                "case": f"graph none, {units} units, {windows} windows, {PATCHES} patches",
-                "value": 1e3 * min(b for _, b in pairs),
-                "unit": "ms",
-                "ratio": min(a for a, _ in pairs) / min(b for _, b in pairs),
-                "ratio_low": ratios[len(ratios) // 4],
-                "ratio_high": ratios[-1 - len(ratios) // 4],
-                "ratio_to": "plain loop: times faster",
-                "largest_difference": apart,
-            }
-        )
+        found = [{name: seconds(run) for name, run in runs.items()} for _ in range(rounds)]
+        for name in ("scan", "compiled loop"):
+            ratios = sorted(each["plain loop"] / each[name] for each in found)
+            rows.append(
+                {
+                    "part": "rollout",
+                    "case": f"{name}: {units} units, {windows} windows, {PATCHES} patches",
+                    "value": 1e3 * min(each[name] for each in found),
+                    "unit": "ms",
+                    "ratio": min(each["plain loop"] for each in found) / min(each[name] for each in found),
+                    "ratio_low": ratios[len(ratios) // 4],
+                    "ratio_high": ratios[-1 - len(ratios) // 4],
+                    "ratio_to": "plain loop: times faster",
+                    "largest_difference": apart[name],
+                }
+            )
     return rows
 
 

@@ -10,12 +10,9 @@ over units and series; the half-life is that of an AR(1) with the autocorrelatio
 """
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
-
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import pandas as pd

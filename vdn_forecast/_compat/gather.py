@@ -82,7 +82,7 @@ class Panel:
         if width > len(self.temporal):
             return self._gather_rows(first, start, width, end)
         view = self.temporal.unfold(0, width, 1).transpose(1, 2)  # [R - width + 1, width, C], no copy
-        out = view[(first + start).clamp(0, len(view) - 1)]  # ten times faster than row by row
+        out = view.index_select(0, (first + start).clamp(0, len(view) - 1))  # copies whole windows
         if not whole.all():
             edge = ~whole
             out[edge] = self._gather_rows(first[edge], start[edge], width, end[edge])

@@ -55,7 +55,7 @@ class FlooredNorm(nn.Module):
         with torch.no_grad():
             shift, scale = self._statistics(x, mask > 0)
         self.x_shift, self.x_scale = shift, scale
-        return (x - shift) / scale
+        return (x - shift).div_(scale)
 
     def inverse_transform(self, z: Tensor, x_shift: Tensor | None = None, x_scale: Tensor | None = None) -> Tensor:
         """Scale back, with the last windows' statistics unless others are given (broadcast to `z`)."""
@@ -67,15 +67,21 @@ class FlooredNorm(nn.Module):
 
     def _statistics(self, x: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         work = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-        n = valid.sum(dim=1, keepdim=True).clamp(min=1)  # [B, 1, 1, 1]
-        # Deviations from one of the values: a constant window has no variance at all, whatever its level.
-        anchor = torch.where(valid, work, -torch.inf).amax(dim=1, keepdim=True)  # [B, 1, C, 1]
-        anchor = torch.where(anchor == -torch.inf, 0.0, anchor)
-        deviation = torch.where(valid, work - anchor, 0.0)
-        offset = deviation.sum(dim=1, keepdim=True) / n
-        shift = anchor + offset
-        squares = torch.where(valid, deviation - offset, 0.0).square()
-        std = (squares.sum(dim=1, keepdim=True) / n).sqrt()  # [B, 1, C, 1]
+        # deviations from one of the values: a constant window has no variance at all, whatever its level
+        if (length := _complete(valid)) > 0:
+            work = work[:, :length]
+            anchor = work[:, :1]  # [B, 1, C, 1]
+            deviation = work - anchor
+            offset = deviation.mean(dim=1, keepdim=True)
+            variance = deviation.sub_(offset).square_().mean(dim=1, keepdim=True)
+        else:
+            n = valid.sum(dim=1, keepdim=True).clamp(min=1)  # [B, 1, 1, 1]
+            anchor = torch.where(valid, work, -torch.inf).amax(dim=1, keepdim=True)  # [B, 1, C, 1]
+            anchor = torch.where(anchor == -torch.inf, 0.0, anchor)
+            deviation = torch.where(valid, work - anchor, 0.0)
+            offset = deviation.sum(dim=1, keepdim=True) / n
+            variance = torch.where(valid, deviation - offset, 0.0).square().sum(dim=1, keepdim=True) / n
+        shift, std = anchor + offset, variance.sqrt()  # [B, 1, C, 1]
 
         floor, y_scale = self.floor.to(std.dtype), std[:, :, :1]
         y_scale = torch.where(floor > 0, floor, y_scale) if self.fixed else torch.hypot(y_scale, floor)
@@ -84,6 +90,19 @@ class FlooredNorm(nn.Module):
             return shift.to(x.dtype), y_scale.to(x.dtype)
         exog_scale = torch.where(std <= _TINY * shift.abs(), 1.0, std)[:, :, 1:]
         return shift.to(x.dtype), torch.cat([y_scale, exog_scale], dim=2).to(x.dtype)
+
+
+def _complete(valid: Tensor) -> int:
+    """How many rows every window of a CPU batch may count, no further one in any: a look-back without gaps; else 0.
+
+    Args:
+        valid: [B, T, 1, 1] bool.
+    """
+    if valid.device.type != "cpu" or not len(valid):  # the answer would have to be waited for
+        return 0
+    length = int(valid[0].sum())
+    alike = bool(valid[0, :length].all()) and torch.equal(valid, valid[:1].expand_as(valid))
+    return length if alike else 0
 
 
 def typical_deviation(temporal: Tensor, indptr: np.ndarray, y_idx: int, mask_idx: int, n_holdout: int) -> float:
