@@ -9,6 +9,7 @@ from neuralforecast.losses.pytorch import DistributionLoss, MQLoss
 
 from vdn_forecast.evaluation.data import load_dataset
 from vdn_forecast.evaluation.evaluator import evaluate
+from vdn_forecast.evaluation.forecasts import knows_series
 from vdn_forecast.evaluation.models import build_model
 from vdn_forecast.evaluation.naive import NaiveModel
 from vdn_forecast.evaluation.protocols import embedded
@@ -17,6 +18,7 @@ from vdn_forecast.mixture import LEVELS_19
 
 H, INPUT_SIZE = 12, 36
 TINY = {"n_units": 16, "hidden_size": 16, "head_size": 16}
+KNOWN = {"stat_exog_list": ["series"], "cat_exog_list": ["series"], "categorical_cardinalities": {"series": 9}}
 
 
 def by_cross_validation(model: Any) -> dict[str, float]:
@@ -25,7 +27,9 @@ def by_cross_validation(model: Any) -> dict[str, float]:
     with quiet_lightning():
         forecaster = NeuralForecast(models=[model], freq="ME")
         frame = forecaster.cross_validation(
-            data.frame(), val_size=24, test_size=24, n_windows=None, step_size=1, refit=False
+            data.frame(),
+            static_df=data.static_frame() if knows_series(model) else None,
+            **{"val_size": 24, "test_size": 24, "n_windows": None, "step_size": 1, "refit": False},
         )
     name = repr(model)
     columns = [c for c in frame.columns if c.startswith(name)]
@@ -53,6 +57,8 @@ def by_cross_validation(model: Any) -> dict[str, float]:
         ("DeepAR", {"loss": DistributionLoss("StudentT", quantiles=list(LEVELS_19))}),
         ("EVE", TINY),
         ("EVE", {**TINY, "loss": MQLoss(quantiles=list(LEVELS_19))}),
+        ("EVE", {**TINY, **KNOWN}),
+        ("NHITS", {"loss": MQLoss(quantiles=list(LEVELS_19)), **KNOWN}),
     ],
 )
 def test_streaming_equals_cross_validation(name: str, arguments: dict[str, Any]) -> None:
@@ -78,6 +84,12 @@ def test_streaming_equals_cross_validation(name: str, arguments: dict[str, Any])
         # a recurrent model's mean is rolled out without sampling
         exact = measure == "mse" and name == "DeepAR"
         assert got[measure] == pytest.approx(value, rel=1e-5 if exact else tolerance)
+
+
+def test_what_tells_series_apart_must_be_categorical() -> None:
+    model = build_model("EVE", H, INPUT_SIZE, 12, **TINY, stat_exog_list=["series"])
+    with pytest.raises(ValueError, match="cat_exog_list"):
+        evaluate(model, load_dataset("AirPassengers"), embedded(INPUT_SIZE), H)
 
 
 def test_a_point_model_gets_its_residual_gaussian_from_validation() -> None:

@@ -13,6 +13,8 @@ from .files import find_wide, read_longhorizon, read_longhorizon2, read_wide
 
 DATA_DIR_VARIABLE = "VDN_DATA_DIR"
 SCALES = ("published", "original")
+SERIES = "series"
+"""Static column with the number of a series; a model that names it knows which series a window is of."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,10 @@ class PanelData:
                 "y": self.values[:stop].T.ravel(),
             }
         )
+
+    def static_frame(self) -> pd.DataFrame:
+        """unique_id and `SERIES`, the number of each series: what tells a model which series a window is of."""
+        return pd.DataFrame({"unique_id": np.asarray(self.series, dtype=object), SERIES: np.arange(len(self.series))})
 
 
 def data_directory(directory: str | Path | None = None) -> Path | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .data import PanelData
 from .fev_scores import FevScores
-from .forecasts import blocks, gives_quantiles, residual_scale
+from .forecasts import blocks, gives_quantiles, knows_series, residual_scale
 from .interval_scale import IntervalScale
 from .naive import NaiveModel
 from .origin_errors import OriginErrors
@@ -124,7 +124,8 @@ def evaluate(
             fitted: Any = model
         else:
             forecaster = NeuralForecast(models=[model], freq=data.info.freq)
-            forecaster.fit(scaled.frame(n_train + n_val), val_size=n_val)
+            static = scaled.static_frame() if knows_series(model) else None
+            forecaster.fit(scaled.frame(n_train + n_val), static_df=static, val_size=n_val)
             fitted = forecaster.models[0]
         fit_seconds = time.perf_counter() - started
         residual = None

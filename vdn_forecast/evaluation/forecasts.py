@@ -18,7 +18,7 @@ from ..losses import LatentMixture
 from ..mixture import LEVELS_19
 from ..mixture_scores import mixture_scores
 from ..models import VariationalModel
-from .data import PanelData
+from .data import SERIES, PanelData
 from .naive import NaiveModel
 from .protocols import Protocol
 from .scores import ForecastBlock, ScoreSums
@@ -87,7 +87,7 @@ def blocks(
             y = _targets(data.values, origin, h)
             yield replace(point_block(series, y, mean, residual), origin=number)
             continue
-        dataset = as_dataset(rows)
+        dataset = as_dataset(rows, np.arange(n_series) if knows_series(model) else None)
         if isinstance(model, VariationalModel) and isinstance(model.loss, LatentMixture):
             block = _mixture_block(model, dataset, stop - start, stride, series)
             yield replace(block, origin=number)
@@ -100,12 +100,31 @@ def blocks(
         yield replace(block, origin=number)
 
 
-def as_dataset(rows: np.ndarray) -> TimeSeriesDataset:
-    """A NeuralForecast dataset of equally long series from a table [T, n_series]."""
+def knows_series(model: Any) -> bool:
+    """Whether a model is told which series a window is of: the static categorical column `SERIES`.
+
+    Raises:
+        ValueError: the column is asked for, but not as a categorical one.
+    """
+    if SERIES not in (getattr(model, "stat_exog_list", None) or ()):
+        return False
+    if SERIES not in model.cat_exog_list:
+        raise ValueError(f"stat_exog_list names {SERIES!r}; cat_exog_list={model.cat_exog_list} must name it too")
+    return True
+
+
+def as_dataset(rows: np.ndarray, series: np.ndarray | None = None) -> TimeSeriesDataset:
+    """A NeuralForecast dataset of equally long series.
+
+    Args:
+        rows: [T, n].
+        series: [n], which of the training data's series each is, for a model that `knows_series`; None for others.
+    """
     n_rows, n_series = rows.shape
     temporal = np.stack([rows.T.ravel(), np.ones(rows.size)], axis=1).astype(np.float32)
     indptr = np.arange(n_series + 1, dtype=np.int32) * n_rows
-    return TimeSeriesDataset(temporal, pd.Index(["y", "available_mask"]), indptr, y_idx=0)
+    static = {} if series is None else {"static": series[:, None] + 1, "static_cols": pd.Index([SERIES])}  # 0: unseen
+    return TimeSeriesDataset(temporal, pd.Index(["y", "available_mask"]), indptr, y_idx=0, **static)
 
 
 def _targets(values: np.ndarray, origins: np.ndarray, h: int) -> Tensor:

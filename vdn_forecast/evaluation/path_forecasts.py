@@ -14,7 +14,7 @@ from ..models import VariationalModel
 from ..models.path_noise import factor
 from ..models.paths import mixture_paths
 from .data import PanelData
-from .forecasts import as_dataset, blocks
+from .forecasts import as_dataset, blocks, knows_series
 from .naive import NaiveModel
 from .path_scores import PathScores
 from .scores import ForecastBlock
@@ -109,7 +109,8 @@ def _ensembles(
     if source == HOST and model.MULTIVARIATE:  # all series of an origin in one forecast
         for start in np.unique(starts):
             chosen = torch.from_numpy(np.flatnonzero(starts == start))  # in the order of series
-            yield _host_paths(model, data.values[start - input_size : start], int(start)), block.y[chosen]
+            rows = data.values[start - input_size : start]
+            yield _host_paths(model, rows, np.arange(rows.shape[1]), int(start)), block.y[chosen]
         return
     step = max(1, _NUMBERS_AT_ONCE // (N_PATHS * block.y.shape[1]))
     for begin in range(0, len(block.y), step):
@@ -119,7 +120,7 @@ def _ensembles(
             paths = _own_paths(model, block, part, starts)
         elif source == HOST:
             rows = starts[part] - input_size + np.arange(input_size)[:, None]  # [L, w]
-            paths = _host_paths(model, data.values[rows, block.series[part].numpy()], _one(seed))
+            paths = _host_paths(model, data.values[rows, number := block.series[part].numpy()], number, _one(seed))
         else:
             assert block.quantiles is not None
             generator = torch.Generator().manual_seed(_one(seed))
@@ -140,12 +141,13 @@ def _own_paths(model: VariationalModel, block: ForecastBlock, part: slice, start
     return torch.from_numpy(np.stack(paths))
 
 
-def _host_paths(model: Any, lookback: np.ndarray, seed: int) -> Tensor:
-    """NeuralForecast forecasts from the end of what it is given; [L, w] -> [w, m, h]."""
+def _host_paths(model: Any, lookback: np.ndarray, series: np.ndarray, seed: int) -> Tensor:
+    """NeuralForecast forecasts from the end of what it is given; [L, w] of series [w] -> [w, m, h]."""
+    dataset = as_dataset(lookback, series if knows_series(model) else None)
     before = model.get_test_size()
     model.set_test_size(0)
     try:
-        return torch.from_numpy(model.simulate(as_dataset(lookback), n_paths=N_PATHS, random_seed=seed))
+        return torch.from_numpy(model.simulate(dataset, n_paths=N_PATHS, random_seed=seed))
     finally:
         model.set_test_size(before)
 
