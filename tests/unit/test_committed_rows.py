@@ -9,16 +9,18 @@ import pytest
 from vdn_forecast.evaluation.suite_file import read_suite
 
 ROOT = Path(__file__).parents[2]
+STUDIES = (
+    *("areve", "background", "batchnorm", "floor", "found", "objective", "samples", "scaling", "series", "small"),
+    "window_scale",
+)
 TABLES = {  # by table: the suites that write it
     "benchmarks/results/first.csv": ["configs/benchmarks/first.yaml"],
     "benchmarks/results/ltsf.csv": [f"configs/benchmarks/ltsf{lines}.yaml" for lines in ("", "-twins", "-searched")],
     "benchmarks/results/bound.csv": ["configs/benchmarks/bound.yaml"],
     "benchmarks/results/areve.csv": ["configs/benchmarks/areve.yaml"],
     "benchmarks/results/etth1-best.csv": ["benchmarks/results/search-etth1/best.yaml"],
-    **{
-        f"benchmarks/studies/results/{name}.csv": [f"benchmarks/studies/{name}.yaml"]
-        for name in ("areve", "background", "batchnorm", "floor", "found", "objective", "scaling", "window_scale")
-    },
+    "benchmarks/results/small.csv": ["configs/benchmarks/small.yaml"],
+    **{f"benchmarks/studies/results/{name}.csv": [f"benchmarks/studies/{name}.yaml"] for name in STUDIES},
 }
 
 

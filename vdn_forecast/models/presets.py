@@ -5,7 +5,7 @@ from typing import Any, Self
 import torch
 from neuralforecast.losses.pytorch import MSE
 
-SMALL: dict[str, Any] = {"n_units": 128, "hidden_size": 128, "head_size": 128}
+SMALL: dict[str, Any] = {"n_units": 64, "hidden_size": 64, "head_size": 64}
 
 TWIN: dict[str, Any] = {"neuron": "deterministic"}
 
@@ -54,8 +54,9 @@ class Presets:
 
     @classmethod
     def small(cls, h: int, input_size: int, **overrides: Any) -> Self:
-        """A narrow EVE for slow machines."""
-        return _build(cls, h, input_size, {**SMALL, **overrides})
+        """A narrow EVE for slow machines, with one latent sample in training unless a `loss` says otherwise."""
+        samples = {} if overrides.get("loss") else {"n_latent_samples": 1}
+        return _build(cls, h, input_size, {**SMALL, **samples, **overrides})
 
     @classmethod
     def twin(cls, h: int, input_size: int, **overrides: Any) -> Self:
