@@ -110,8 +110,8 @@ def evaluate(
         paths: whether to score joint paths, see `path_forecasts`.
 
     Raises:
-        ValueError: a horizon longer than a split, a forecast that is not finite, or data without the original scale
-            that the protocol needs.
+        ValueError: a horizon longer than a split, a forecast that is not finite, data without the original scale
+            that the protocol needs, or a model that takes the number of the series as no category.
     """
     scaled = protocol.prepare(data)
     n_train, n_val, n_test = scaled.borders
