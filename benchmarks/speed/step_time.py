@@ -150,7 +150,7 @@ def main() -> None:
             f"--batch-size {chosen.batch_size} --rounds {chosen.rounds} --steps {chosen.steps} "
             f"--models {shlex.join(chosen.models)}" + (" --gathered" if chosen.gathered else "")
         )
-        put(table.assign(command=command), ("panel", "threads", "model", "command"), command, chosen.out)
+        put(table, ("panel", "threads", "model", "command"), command, chosen.out)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@
 `step`: median wall time of a training step of AREVE and EVE in turn, 1,024 units, 42 patches, 256 windows, degree 8.
 `memory`: growth of a fresh process's highest resident memory over four such steps, for 256, 1,024 and 4,096 units; the
 ratio compares the last with a line through the first two. `rollout`: the uncoupled roll-out over 42 patches, forward
-and backward, beside a loop over patches of plain torch operations, and that loop under `torch.compile`, which is what a
-kernel of its own would gain (needs a C++ compiler): shortest times, quartiles of their ratio, largest difference.
+and backward, beside a loop over patches of plain torch operations, and that loop under `torch.compile`
+(needs a C++ compiler): shortest times, quartiles of their ratio, largest difference.
 """
 
 import argparse
