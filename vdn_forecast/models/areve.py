@@ -22,5 +22,5 @@ class ARVAE(TrajectoryModel):
     vector's. See `TrajectoryModel` for the arguments.
     """
 
-    DEFAULTS: ClassVar[dict[str, Any]] = {"n_units": 1, "latent_dim": 64, "graph": "dense"}
+    DEFAULTS: ClassVar[dict[str, Any]] = {"n_units": 1, "latent_dim": 64, "graph": "dense", "n_latent_samples": 2}
     GRAPHS: ClassVar[tuple[str, ...]] = ("dense",)

@@ -64,7 +64,7 @@ class Choices:
         """
         deterministic = arguments["neuron"] == "deterministic"
         loss = arguments["loss"]
-        latent = arguments["n_latent_samples"] or (1 if deterministic else int(getattr(loss, "n_samples", 2)))
+        latent = arguments["n_latent_samples"] or (1 if deterministic else int(getattr(loss, "n_samples", 1)))
         usual = latent if getattr(loss, "return_params", False) else 4  # as many columns as the loss has names for
         predict = arguments["n_predict_samples"] or (1 if deterministic else usual)
         if deterministic and (latent, predict) != (1, 1):

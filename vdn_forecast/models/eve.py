@@ -60,7 +60,7 @@ class EVE(Presets, TiedModel):
         eval_objective: what validation ranks: "crps", "mixture" or "mse".
         trajectory: whether the objective scores whole paths.
         background: of `LatentMixture`: bounds what one observation can cost in training; 0 for no bound.
-        n_latent_samples: S in training; None: the `LatentMixture`'s, else 2, for the twin 1. One with any other `loss`.
+        n_latent_samples: S in training; None: the `LatentMixture`'s, else 1, as with any other `loss`.
         n_predict_samples: S in prediction, from a fixed bank; None: 4, for the twin 1.
         kl_weight: beta' of (sum over h of the objective + beta' sum_i KL_i) / h; 1 with objective "elbo" is the ELBO.
         local_weight: weight of the units' local ELBO in the loss.
@@ -96,7 +96,7 @@ class EVE(Presets, TiedModel):
         TypeError: an unknown keyword.
     """
 
-    DEFAULTS: ClassVar = {"control": "balance", "band_target": 1.0}
+    DEFAULTS: ClassVar = {"control": "balance", "band_target": 1.0, "n_latent_samples": 1}
     """What None stands for where all else is at its default; searches begin there."""
     ADDED_ARGUMENTS: Mapping[str, Any] = {**TiedModel.ADDED_ARGUMENTS, "mean_bound": None}
 
@@ -204,8 +204,11 @@ class EVE(Presets, TiedModel):
         dataloader_kwargs: dict[str, Any] | None = None,
         **trainer_kwargs: Any,
     ) -> None:
-        if control is None:  # here, not later: the result is what is saved, and what a benchmark's row is known by
+        # Here, not later: the result is what is saved, and what a benchmark's row is known by.
+        if control is None:
             control = usual_control(neuron, kl_weight, learned_prior, ar)
+        if n_latent_samples is None and loss is None and neuron != "deterministic":
+            n_latent_samples = self.DEFAULTS["n_latent_samples"]
         arguments = {
             name: value for name, value in locals().items() if name not in ("self", "__class__", "trainer_kwargs")
         }

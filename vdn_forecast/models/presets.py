@@ -54,9 +54,8 @@ class Presets:
 
     @classmethod
     def small(cls, h: int, input_size: int, **overrides: Any) -> Self:
-        """A narrow EVE for slow machines, with one latent sample in training unless a `loss` says otherwise."""
-        samples = {} if overrides.get("loss") else {"n_latent_samples": 1}
-        return _build(cls, h, input_size, {**SMALL, **samples, **overrides})
+        """A narrow EVE for slow machines."""
+        return _build(cls, h, input_size, {**SMALL, **overrides})
 
     @classmethod
     def twin(cls, h: int, input_size: int, **overrides: Any) -> Self:

@@ -176,7 +176,8 @@ class TrajectoryModel(VariationalModel):
         }
         check_arguments(arguments, trainer_kwargs)
         for name, value in self.DEFAULTS.items():
-            if arguments[name] is None and (loss is None or name != "n_latent_samples"):  # a loss has its own
+            fixed = name == "n_latent_samples" and (loss is not None or neuron == "deterministic")  # by the loss; one
+            if arguments[name] is None and not fixed:
                 arguments[name] = value
         self._check_own(arguments)
         arguments["patch_size"] = check_patch_size(patch_size, input_size)
