@@ -15,7 +15,9 @@ STUDIES = (
 )
 TABLES = {  # by table: the suites that write it
     "benchmarks/results/first.csv": ["configs/benchmarks/first.yaml"],
-    "benchmarks/results/ltsf.csv": [f"configs/benchmarks/ltsf{lines}.yaml" for lines in ("", "-twins", "-searched")],
+    "benchmarks/results/ltsf.csv": [
+        f"configs/benchmarks/ltsf{lines}.yaml" for lines in ("", "-twins", "-searched", "-series")
+    ],
     "benchmarks/results/bound.csv": ["configs/benchmarks/bound.yaml"],
     "benchmarks/results/areve.csv": ["configs/benchmarks/areve.yaml"],
     "benchmarks/results/etth1-best.csv": ["benchmarks/results/search-etth1/best.yaml"],
