@@ -6,7 +6,8 @@
 Every round trains each model for some steps on the same synthetic panel; a round's figure is the median time
 between the ends of two steps. Ratios are taken round by round, so that a slow spell of the machine hits both.
 Models of NeuralForecast run at their defaults, on standardised windows; with --gathered they also run on gathered ones,
-as the runner's accuracy cells do. `EVE compiled` needs a C++ compiler. Rows of the same command replace the file's.
+as the runner's accuracy cells do. A window of iTransformer's is one of all series at once. `EVE compiled` needs a C++
+compiler. Rows of the same command replace the file's.
 """
 
 import argparse
@@ -46,7 +47,7 @@ VARIANTS: dict[str, Callable[..., Any]] = {
     "EVE compiled": compiled,
     "EVE bf16": partial(BUILDERS["EVE"], precision="bf16-mixed"),
 }
-HOST = ("NHITS", "DLinear", "PatchTST", "TiDE")
+HOST = ("NHITS", "DLinear", "PatchTST", "TiDE", "iTransformer")
 GATHERED = " gathered"
 
 
@@ -111,7 +112,8 @@ def main() -> None:
             models[name] = VARIANTS[name]
             continue
         cls: Any = BUILDERS[name]
-        models[name] = partial(cls, scaler_type="standard")
+        whole = {"n_series": chosen.series} if cls.MULTIVARIATE else {}
+        models[name] = partial(cls, scaler_type="standard", **whole)
         if chosen.gathered:
             gathered: Any = on_gathered_windows(cls)
             models[name + GATHERED] = partial(gathered, scaler_type="standard")
