@@ -3,8 +3,8 @@ CDF.
 
 Rows are standardised first (mean 0, standard deviation 1), so that every tolerance is a share of the
 mixture's standard deviation and the result follows an affine change of unit. The first steps are made for all
-levels of all rows together; once most are done the pairs (level, row) that are left are gathered, for a few more steps in
-the precision given and the rest (several modes, low density) in double precision.
+levels of all rows together; once most are done the pairs (level, row) that are left are gathered, for a few more
+steps in the precision given and the rest (several modes, low density) in double precision.
 """
 
 from __future__ import annotations

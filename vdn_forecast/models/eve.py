@@ -96,7 +96,7 @@ class EVE(Presets, TiedModel):
         TypeError: an unknown keyword.
     """
 
-    DEFAULTS: ClassVar = {"control": "balance", "band_target": 1.0, "n_latent_samples": 1}
+    DEFAULTS: ClassVar[dict[str, Any]] = {"control": "balance", "band_target": 1.0, "n_latent_samples": 1}
     """What None stands for where all else is at its default; searches begin there."""
     ADDED_ARGUMENTS: Mapping[str, Any] = {**TiedModel.ADDED_ARGUMENTS, "mean_bound": None}
 
