@@ -65,7 +65,8 @@ def compare(folder: Path) -> pd.DataFrame:
         assert isinstance(key, tuple)
         dataset, model, h = str(key[0]), str(key[1]), int(part["h"].iloc[0])
         for score in SCORES:
-            wide = part.pivot(index="origin", columns=["paths", "seed"], values=score)  # [origins, ways x seeds]
+            # [origins, ways x seeds], seeds in order: the bootstrap must not depend on the files' names
+            wide = part.pivot(index="origin", columns=["paths", "seed"], values=score).sort_index(axis=1)
             stride = int(np.diff(wide.index.to_numpy())[0])
             block = block_length(h, DATASETS[dataset].season, stride)
             own = wide[OWN].to_numpy().T
