@@ -21,7 +21,7 @@ def test_batch_norm_holds_the_band_on_real_data(data_dir):
         **{"control": CategoricalDistribution(("off", "batchnorm")), "band_target": 1.0, "band_lower": 0.5},
         **{"band_width": 1.5, "band_shape": "homogeneous", "objective": "mixture", "accelerator": "cpu"},
     }
-    model = AutoEVE(h=24, config=config, num_samples=4, constraints={"out": 0.3, "alive": 0.9}, pruner="none")
+    model = AutoEVE(h=24, config=config, num_samples=4, constraints={"out": 0.1, "alive": 0.9}, pruner="none")
     nf = NeuralForecast(models=[model], freq="h")
     nf.fit(frame, val_size=500)
     table = trials_frame(nf.models[0].results)

@@ -36,8 +36,8 @@ OWN_RUNNER = set(CONFIGS.glob("eve-paper*.yaml"))  # read by test_eve_paper_suit
 def test_committed_suites_are_valid(path: Path) -> None:
     suite = read_suite(path)
     assert suite.lines
-    # the twins and the searched EVE are further lines of a leaderboard
-    assert suite.name == path.stem.removesuffix("-twins").removesuffix("-searched")
+    # the twins, the searched EVE and models told the series are further lines of a leaderboard
+    assert suite.name == path.stem.removesuffix("-twins").removesuffix("-searched").removesuffix("-series")
 
 
 def test_the_documented_suite_is_valid(tmp_path: Path) -> None:
