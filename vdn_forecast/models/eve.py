@@ -60,7 +60,7 @@ class EVE(Presets, TiedModel):
         eval_objective: what validation ranks: "crps", "mixture" or "mse".
         trajectory: whether the objective scores whole paths.
         background: of `LatentMixture`: bounds what one observation can cost in training; 0 for no bound.
-        n_latent_samples: S in training; None: the `LatentMixture`'s, else 1, as with any other `loss`.
+        n_latent_samples: S in training; None: the `LatentMixture`'s, else 1. One with any other `loss`.
         n_predict_samples: S in prediction, from a fixed bank; None: 4, for the twin 1.
         kl_weight: beta' of (sum over h of the objective + beta' sum_i KL_i) / h; 1 with objective "elbo" is the ELBO.
         local_weight: weight of the units' local ELBO in the loss.

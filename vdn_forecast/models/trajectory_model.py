@@ -175,9 +175,9 @@ class TrajectoryModel(VariationalModel):
             name: value for name, value in locals().items() if name not in ("self", "__class__", "trainer_kwargs")
         }
         check_arguments(arguments, trainer_kwargs)
-        for name, value in self.DEFAULTS.items():
-            fixed = name == "n_latent_samples" and (loss is not None or neuron == "deterministic")  # by the loss; one
-            if arguments[name] is None and not fixed:
+        free = loss is None and neuron != "deterministic"
+        for name, value in (self.DEFAULTS if free else {**self.DEFAULTS, "n_latent_samples": None}).items():
+            if arguments[name] is None:  # a loss brings its own number of samples, a twin has one
                 arguments[name] = value
         self._check_own(arguments)
         arguments["patch_size"] = check_patch_size(patch_size, input_size)
