@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from vdn_forecast.evaluation.schedule import Schedule
 from vdn_forecast.evaluation.sources import synthetic_panel
 from vdn_forecast.evaluation.suite_file import FILE_PANEL, LINE, SYNTHETIC, TOP, read_suite
 
@@ -59,6 +60,16 @@ def test_every_combination_of_a_search_is_a_candidate(tmp_path: Path) -> None:
     assert suite.lines[1].arguments == {}
 
 
+def test_a_search_may_be_a_list_of_alternatives(tmp_path: Path) -> None:
+    alternatives = [{}, {"dropout": 0.1, "control": "off"}, {"dropout": 0.2}]
+    line = {"model": "EVE", "arguments": {"dropout": 0.3}, "search": alternatives}
+    suite = read_suite(write(tmp_path, {**SUITE, "models": {"EVE": line}}))
+    assert list(suite.lines[0].candidates()) == alternatives
+    cells = [suite.cell(suite.lines[0], "AirPassengers", 1, chosen) for chosen in alternatives]
+    assert [cell.arguments["dropout"] for cell in cells] == [0.3, 0.1, 0.2]
+    assert len(Schedule(suite, ["AirPassengers"])) == len(alternatives) + len(suite.seeds)
+
+
 def test_a_cell_is_named_by_what_it_runs(tmp_path: Path) -> None:
     suite = read_suite(write(tmp_path, SUITE))
     line = suite.lines[0]
@@ -91,6 +102,10 @@ def test_a_cell_is_named_by_what_it_runs(tmp_path: Path) -> None:
         ({"defaults": {"learning_rate": "1e-4"}}, "learning_rate='1e-4' is a text for YAML; write 0.0001"),
         ({"models": {"EVE": {"model": "EVE", "search": {"dropout": [0.1, "1e-1"]}}}}, "is a text for YAML"),
         ({"models": {"EVE": {"model": "EVE", "search": "owm"}}}, "search='owm'"),
+        ({"models": {"EVE": {"model": "EVE", "search": [{"dropout": 0.1}]}}}, "at least two"),
+        ({"models": {"EVE": {"model": "EVE", "search": [{"dropout": 0.1}, {"dropout": 0.1}]}}}, "search.1.=.*twice"),
+        ({"models": {"EVE": {"model": "EVE", "search": [{}, {"h": 3}]}}}, "search.1.: 'h'"),
+        ({"models": {"EVE": {"model": "EVE", "search": [{}, 3]}}}, "search.1.=3"),
         ({"defaults": {"input_size": 24}}, "defaults: 'input_size'"),
         ({"seeds": []}, "seeds="),
         ({"seeds": [1, 1]}, "seeds="),

@@ -136,15 +136,29 @@ def _line(label: str, entry: Any, defaults: Mapping[str, Any], datasets: tuple[s
             raise ValueError(f"{where}.by_dataset: {dataset!r} is not known; the suite has {list(datasets)}")
         model_arguments(f"{where}.by_dataset.{dataset}", values)
     search = entry.get("search", {})
-    search = dict(config.search) if search == "own" else model_arguments(f"{where}.search", search)
-    for name, values in search.items():
-        if not isinstance(values, list) or not values:
-            raise ValueError(f"{where}.search: {name}={values!r} is not allowed; give a list of values to choose from")
+    search = dict(config.search) if search == "own" else _search(f"{where}.search", search)
     if model not in NAIVE:
         arguments = {**defaults, **arguments}
     elif arguments or by_dataset or search:
         raise ValueError(f"{where}: model={model!r} takes no arguments")
     return Line(label, model, arguments, by_dataset, search)
+
+
+def _search(where: str, found: Any) -> dict[str, list[Any]] | list[dict[str, Any]]:
+    """Values by argument, or alternatives that differ; else a ValueError."""
+    if isinstance(found, list):
+        alternatives = [model_arguments(f"{where}[{number}]", some) for number, some in enumerate(found)]
+        for number, some in enumerate(alternatives):
+            if some in alternatives[:number]:
+                raise ValueError(f"{where}[{number}]={some!r} stands there twice")
+        if len(alternatives) < 2:
+            raise ValueError(f"{where}={found!r} is not allowed; give at least two alternatives")
+        return alternatives
+    values_of = model_arguments(where, found)
+    for name, values in values_of.items():
+        if not isinstance(values, list) or not values:
+            raise ValueError(f"{where}: {name}={values!r} is not allowed; give a list of values to choose from")
+    return values_of
 
 
 def _panel(name: str, entry: dict[str, Any], folder: Path) -> tuple[Panel, Any]:

@@ -28,18 +28,22 @@ class Line:
         model: what `build_model` knows.
         arguments: fixed arguments of the model.
         by_dataset: further ones per dataset, each with its reason in the YAML file.
-        search: argument name to the values to choose from on validation, jointly, at the first seed. The word
-            "own" in a suite file stands for the search of the model's own file in `configs/models`.
+        search: what validation chooses from at the first seed: argument name to its values, jointly, or a list of
+            alternatives, each some arguments. The word "own" in a suite file stands for the search of the model's own
+            file in `configs/models`.
     """
 
     label: str
     model: str
     arguments: Mapping[str, Any] = field(default_factory=dict)
     by_dataset: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    search: Mapping[str, list[Any]] = field(default_factory=dict)
+    search: Mapping[str, list[Any]] | Sequence[Mapping[str, Any]] = field(default_factory=dict)
 
     def candidates(self) -> Iterator[dict[str, Any]]:
-        """Every combination of `search`; one empty one without."""
+        """Every alternative or combination of `search`; one empty one without."""
+        if not isinstance(self.search, Mapping):
+            yield from map(dict, self.search)
+            return
         for values in itertools.product(*self.search.values()):
             yield dict(zip(self.search, values, strict=True))
 
