@@ -17,6 +17,7 @@ from tiny_models import PANEL
 import vdn_forecast
 from vdn_forecast import AREVE, ARVAE, EVE, diagnose
 from vdn_forecast.diagnostics import measure_validation
+from vdn_forecast.diagnostics.persistence import persistence
 
 H, LOOK_BACK = 12, 24
 SMALL = {**tiny_models.SMALL, "max_steps": 20}
@@ -79,6 +80,20 @@ def test_the_check_whose_weights_were_kept_is_what_a_pass_over_the_same_windows_
                 expected = np.concatenate([getattr(layer, name).numpy() for layer in passed.layers])
                 np.testing.assert_allclose(units[name], expected, rtol=1e-5, err_msg=f"{model} {name}")
         assert history.summary.loc[history.summary["best"], "out"].item() == pytest.approx(passed.summary.out)
+
+
+def test_every_check_knows_how_long_a_unit_remembers(nf, loaded):
+    """The history's autocorrelations against those of a pass over the same windows; they survive save and load."""
+    kept = {repr(model): model for model in loaded.models}  # in the order of file names
+    for model in nf.models[:4]:
+        history = diagnose(model)
+        assert history.units.groupby("step")["lag_1"].apply(lambda lag: lag.notna().any()).all()
+        best = history.summary.loc[history.summary["best"], "step"].item()
+        units = history.units[history.units["step"] == best]
+        passed = persistence(model, nf.dataset, "val")
+        for name in ("lag_1", "lag_h", "half_life"):
+            np.testing.assert_allclose(units[name], passed[name], rtol=1e-3, err_msg=f"{model} {name}")
+        np.testing.assert_array_equal(diagnose(kept[repr(model)]).units["lag_1"], history.units["lag_1"])
 
 
 def test_what_a_class_does_not_have_is_absent(nf):

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import rankdata, theilslopes
 
-from vdn_forecast.diagnostics.persistence import autocorrelation, runs
+from vdn_forecast.diagnostics.persistence import runs
 from vdn_forecast.diagnostics.risk_coverage import aurc, curve, partial_spearman, risk_coverage
+from vdn_forecast.models.autocorrelation import autocorrelation, half_life, spaced_with_successors
 from vdn_forecast.models.history import CHECK_COLUMNS, MOST_CHECKS, History
 from vdn_forecast.models.unit_figures import UNIT_COLUMNS, UnitFigures, alive_paper, drift, informed, unit_flags
 
@@ -119,6 +120,26 @@ def test_autocorrelation_of_an_ar1(lag):
     constant = np.full((n, 1, 1), 0.3)
     assert np.isnan(autocorrelation(constant, series, start, lag)).all()
     assert np.isnan(autocorrelation(mu, series, start, n)).all()
+
+
+@given(n=st.integers(1, 3000), limit=st.integers(4, 300), h=st.integers(1, 100))
+def test_windows_of_a_check_hold_successors(n, limit, h):
+    found = spaced_with_successors(n, limit, h)
+    assert len(found) <= limit
+    assert found.min() >= 0
+    assert found.max() < n
+    assert len(found.unique()) == len(found)
+    if n <= limit:
+        assert len(found) == n
+        return
+    chosen = set(found.tolist())
+    for lag in (1, h):
+        assert n < 2 * lag or any(index + lag in chosen for index in chosen)
+
+
+def test_half_life_of_an_ar1():
+    found = half_life(np.array([0.5, 0.25, 1.0, -0.2, 0.0, np.nan]))
+    np.testing.assert_allclose(found, [1.0, 0.5, *[np.nan] * 4])
 
 
 def test_autocorrelation_does_not_pair_over_gaps_or_series():

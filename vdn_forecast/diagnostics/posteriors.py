@@ -5,9 +5,9 @@ import torch
 
 from .._compat import window_batches
 from ..models import VariationalModel
+from ..models.autocorrelation import window_means
 from ..models.observing import WINDOWS_PER_BATCH, watching
 from ..models.unit_figures import UNIT_COLUMNS, UnitFigures
-from .persistence import window_means
 from .targets import Sight
 
 CHOSEN = 6

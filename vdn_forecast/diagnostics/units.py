@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from ..models import VariationalModel
+from ..models.autocorrelation import half_life
 from ..models.recording import check_scalars
 from ..models.unit_figures import (
     UNIT_COLUMNS,
@@ -66,6 +67,8 @@ def unit_table(model: VariationalModel, units: np.ndarray, keys: Mapping[str, ob
         "unit": np.tile(np.arange(n_units), n_layers),
     }
     columns |= {column: units[:, i].ravel() for i, column in enumerate(UNIT_COLUMNS)}
+    if not np.isnan(lag_1 := columns["lag_1"]).all():
+        columns["half_life"] = half_life(lag_1)
     columns |= {
         "lower": lower.ravel(),
         "upper": upper.ravel(),

@@ -10,7 +10,8 @@ from torch import Tensor
 from .._compat import window_batches
 from ..control import BandShares, UnitController, UnitSums
 from ..neurons import UnitState
-from .unit_figures import UnitFigures, figures_of
+from .autocorrelation import MeansPass
+from .unit_figures import UNIT_COLUMNS, UnitFigures, figures_of
 
 if TYPE_CHECKING:
     from .recording import RecordedModel
@@ -87,13 +88,17 @@ def measure_units(model: "RecordedModel", dataset: Any, step: str, indices: Tens
         step: "val" or "train", see `window_batches`.
         indices: [W] flat indices into these windows.
     """
-    found = UnitPass(model, len(dataset.indptr) - 1)
+    found, means = UnitPass(model, len(dataset.indptr) - 1), MeansPass(model.layers)
     with watching(model) as states:
         for batch in window_batches(model, dataset, step, WINDOWS_PER_BATCH, indices):
             states.clear()
             model(batch["windows_batch"])
             found.add(states, batch["series"])
-    return found.figures()
+            means.add(states, batch)
+    figures = found.figures()
+    lags = [UNIT_COLUMNS.index(name) for name in ("lag_1", "lag_h")]
+    figures.units[:, lags] = means.autocorrelations(1, model.h)
+    return figures
 
 
 def evenly_spaced(n: int, limit: int | None) -> Tensor:

@@ -8,9 +8,10 @@ from torch import nn
 from .._compat import GatherWindows, count_windows
 from ..control import ARShare
 from ..neurons import VariationalLayer
+from .autocorrelation import spaced_with_successors
 from .history import CHECK_COLUMNS, History
 from .network import EVENetwork
-from .observing import evenly_spaced, measure_units
+from .observing import measure_units
 from .trajectory_network import TrajectoryNetwork
 from .unit_figures import DRIFT_CHECKS, UNIT_COLUMNS, drift, summarise
 
@@ -26,7 +27,7 @@ class RecordedModel(GatherWindows):
     network: EVENetwork | TrajectoryNetwork
     controllers: nn.ModuleList
     history: History
-    record_windows = 256  # validation windows behind a check's figures, evenly spaced; 0 records nothing
+    record_windows = 256  # most validation windows behind a check's figures; 0 records nothing
 
     @property
     def layers(self) -> list[VariationalLayer]:
@@ -38,7 +39,7 @@ class RecordedModel(GatherWindows):
         dataset: Any = self.trainer.datamodule.dataset
         if self.record_windows < 1 or not isinstance(dataset, TimeSeriesDataset) or not self.history.wants_check():
             return
-        windows = evenly_spaced(count_windows(self, dataset, "val"), self.record_windows)
+        windows = spaced_with_successors(count_windows(self, dataset, "val"), self.record_windows, self.h)
         figures = measure_units(self, dataset, "val", windows)
         row = {"step": self.trainer.global_step, "val_loss": val_loss, "ar_share": self.ar_share()}
         self.history.add(row | {"val_size": self.val_size, "test_size": self.test_size}, figures)

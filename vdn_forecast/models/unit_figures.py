@@ -14,7 +14,7 @@ from ..control.statistics import ALIVE_KL
 if TYPE_CHECKING:
     from .recording import RecordedModel
 
-UNIT_COLUMNS = ("kl", "energy", "signal", "info", "sigma", "local_elbo", "kl_weight", "alive_share")
+UNIT_COLUMNS = ("kl", "energy", "signal", "info", "sigma", "local_elbo", "kl_weight", "alive_share", "lag_1", "lag_h")
 """Figures of one unit; NaN where a model has no such thing. New ones are added at the end."""
 AT_FLOOR = 1.01  # sigma within a per cent of its floor
 DRIFT_CHECKS = 5
@@ -41,12 +41,13 @@ class UnitFigures:
 def figures_of(
     model: "RecordedModel", layers: Sequence[UnitMeasures], out_batch: float, out_series: float
 ) -> UnitFigures:
-    """The table of measures of every layer, completed by what follows from the model's state."""
+    """The table of measures of every layer, completed by what follows from the model's state; no autocorrelations."""
     controllers = [each for each in model.controllers if isinstance(each, UnitController)]
     table = []
     for measures, layer, controller in zip(layers, model.layers, controllers, strict=True):
         values = {name: getattr(measures, name).numpy() for name in ("kl", "energy", "signal", "alive_share")}
         nothing = np.full(layer.n_units, np.nan)
+        values |= {"lag_1": nothing, "lag_h": nothing}
         if layer.deterministic:  # it has energy and signal; information, scale and KL weight do not exist
             values |= dict.fromkeys(("info", "sigma", "local_elbo", "kl_weight"), nothing)
         else:
