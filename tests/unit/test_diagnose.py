@@ -96,6 +96,17 @@ def test_every_check_knows_how_long_a_unit_remembers(nf, loaded):
         np.testing.assert_array_equal(diagnose(kept[repr(model)]).units["lag_1"], history.units["lag_1"])
 
 
+@pytest.mark.parametrize("most", [1, 8])
+def test_fewer_windows_than_there_are_may_be_recorded(most):
+    model = EVE(n_units=6, **SMALL)
+    model.record_windows = most
+    nf = NeuralForecast(models=[model], freq="ME")
+    nf.fit(PANEL, val_size=36)
+    found = diagnose(nf)
+    assert found.summary["windows"].between(1, most).all()
+    assert ("lag_1" in found.units) == (most > 1)
+
+
 def test_what_a_class_does_not_have_is_absent(nf):
     twin = diagnose(nf.models[1])
     assert not {"kl", "info", "sigma", "local_elbo", "kl_weight", "informed", "collapse_prior"} & set(twin.units)

@@ -122,10 +122,10 @@ def test_autocorrelation_of_an_ar1(lag):
     assert np.isnan(autocorrelation(mu, series, start, n)).all()
 
 
-@given(n=st.integers(1, 3000), limit=st.integers(4, 300), h=st.integers(1, 100))
+@given(n=st.integers(1, 3000), limit=st.integers(1, 300), h=st.integers(1, 100))
 def test_windows_of_a_check_hold_successors(n, limit, h):
     found = spaced_with_successors(n, limit, h)
-    assert len(found) <= limit
+    assert 1 <= len(found) <= limit
     assert found.min() >= 0
     assert found.max() < n
     assert len(found.unique()) == len(found)
@@ -133,8 +133,11 @@ def test_windows_of_a_check_hold_successors(n, limit, h):
         assert len(found) == n
         return
     chosen = set(found.tolist())
-    for lag in (1, h):
-        assert n < 2 * lag or any(index + lag in chosen for index in chosen)
+    spaced = np.linspace(0, n - 1, max(limit // 2, 1)).round().astype(int).tolist()
+    assert set(spaced) <= chosen
+    for number, index in enumerate(spaced if limit > 1 else []):
+        lag = h if number % 2 else 1
+        assert n < 2 * lag or {index + lag, index - lag} & chosen
 
 
 def test_half_life_of_an_ar1():

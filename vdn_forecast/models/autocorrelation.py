@@ -82,7 +82,7 @@ def spaced_with_successors(n: int, limit: int, h: int) -> Tensor:
     """
     if n <= limit:
         return torch.arange(n)
-    spaced = torch.linspace(0, n - 1, limit // 2, dtype=torch.float64).round().long()
+    spaced = torch.linspace(0, n - 1, max(limit // 2, 1), dtype=torch.float64).round().long()
     lag = torch.tensor([1, h])[torch.arange(len(spaced)) % 2]
     neighbour = torch.where(spaced + lag < n, spaced + lag, spaced - lag).clamp(min=0)
-    return torch.cat([spaced, neighbour]).unique()
+    return torch.cat([spaced, neighbour])[:limit].unique()
