@@ -15,6 +15,7 @@ from .best_weights import BestWeights
 from .model_configs import ModelConfig, budget, find_config
 from .naive import NaiveModel
 from .quiet import QUIET_TRAINER
+from .rivals import MCDropout, TwinEnsemble
 
 Builder = Callable[..., Any]
 NAIVE = ("Naive", "SeasonalNaive")
@@ -38,6 +39,8 @@ BUILDERS: dict[str, Builder] = {
     "EVE": EVE,
     "EVE.small": EVE.small,
     "EVE.twin": EVE.twin,
+    "EVE.twin with MC dropout": MCDropout,
+    "EVE.twin ensemble": TwinEnsemble,
     "AREVE": AREVE,
     "ARVAE": ARVAE,
     **HOST_MODELS,
