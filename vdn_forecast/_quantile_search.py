@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import torch
 
+from vdn_forecast._table_inverse import table_quantiles, worth_a_table
+
 _CPU_ELEMENTS = 2**21  # elements of one temporary: 8 MB in float32; smaller pieces are slower
 _GPU_ELEMENTS = 2**23  # 32 MB in float32
 _SCALE_FLOOR = 1e-6  # in standard deviations: a narrower component is a step at the accuracy promised
@@ -199,6 +201,24 @@ def search_quantiles(
     Returns:
         Quantiles, [rows, Q], dtype of `loc`.
     """
+    tabled = worth_a_table(loc, levels, df)
+    if not bool(tabled.any()):
+        return _searched(loc, scale, levels, scores, df)
+    out = loc.new_empty(loc.shape[0], len(levels))
+    out[:, tabled], good = table_quantiles(loc, scale, levels[tabled])
+    rows, others = (~good).nonzero().squeeze(1), ~tabled
+    if bool(others.any()):
+        out[:, others] = _searched(loc, scale, levels[others], scores[others], df)
+    if len(rows):
+        left = _searched(loc[rows], scale[rows], levels[tabled], scores[tabled], df)
+        out[rows.unsqueeze(1), tabled.nonzero().squeeze(1)] = left
+    return torch.cummax(out, dim=1).values  # neighbours found in two ways may differ by their errors
+
+
+def _searched(
+    loc: torch.Tensor, scale: torch.Tensor, levels: torch.Tensor, scores: torch.Tensor, df: int | None
+) -> torch.Tensor:
+    """By the search alone."""
     budget = _CPU_ELEMENTS if loc.device.type == "cpu" else _GPU_ELEMENTS
     step = max(1, budget // (loc.shape[-1] * len(levels)))
     out = loc.new_empty(loc.shape[0], len(levels))

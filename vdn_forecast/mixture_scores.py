@@ -36,7 +36,7 @@ def mixture_scores(y: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, quan
 
     Several times faster than `vdn_forecast.mixture`.
 
-    Meant for means over many forecasts: mean CRPS and `crps19` agree with the exact functions to 3e-5 of the standard
+    Meant for means over many forecasts: mean CRPS and `crps19` agree with the exact functions to 4e-5 of the standard
     deviation, a single quantile has its probability to 2e-3. See `vdn_forecast._mixture_table`.
 
     Args:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 
 from vdn_forecast import mixture
+from vdn_forecast._table_inverse import table_quantiles
 from vdn_forecast.mixture import LEVELS_19, STUDENT_DFS
 
 BASES = (None, *STUDENT_DFS)
@@ -139,6 +140,39 @@ def test_quantiles_follow_the_unit_and_the_order_of_levels():
         scaled = mixture.mixture_quantiles(factor * loc, factor * scale, levels)
         torch.testing.assert_close(scaled / factor, q, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(mixture.mixture_quantiles(loc + 8, scale, levels) - 8, q, rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 2**31),
+    spread=st.sampled_from([0.0, 0.3, 1.0, 3.0]),
+    narrowest=st.sampled_from([0.02, 0.2, 0.5]),
+    widest=st.sampled_from([1.0, 4.0]),
+    n_components=st.sampled_from([24, 64, 100]),
+)
+def test_quantiles_of_many_components(seed, spread, narrowest, widest, n_components):
+    """The table answers for some rows, the search for the others: the same accuracy, monotone."""
+    generator = torch.Generator().manual_seed(seed)
+    loc = spread * torch.randn(70, n_components, generator=generator)
+    scale = narrowest + (widest - narrowest) * torch.rand(70, n_components, generator=generator)
+    levels = (0.02, 0.031, *LEVELS_19, 0.98)
+    q = mixture.mixture_quantiles(loc, scale, levels)
+    exact = mixture.mixture_quantiles(loc.double(), scale.double(), levels)
+    std = mixture.mixture_variance(loc.double(), scale.double()).sqrt()
+    assert ((q - exact).abs() / std.unsqueeze(-1)).max() < 1.2e-5  # 1e-5, and the rounding of float32
+    order = torch.tensor(levels).argsort()
+    assert (q[:, order].diff(dim=-1) >= 0).all()
+
+
+def test_a_table_answers_for_wide_components_only():
+    loc, levels = torch.randn(40, 64, generator=torch.Generator().manual_seed(1)), torch.tensor(LEVELS_19).double()
+    scale = torch.full((40, 64), 1.0)
+    scale[::2, 0] = 1e-3
+    _, good = table_quantiles(loc, scale, levels)
+    assert good.tolist() == [False, True] * 20
+    apart = torch.cat([torch.full((1, 32), -6.0), torch.full((1, 32), 6.0)], 1)
+    _, good = table_quantiles(apart, torch.full((1, 64), 1.5), levels)  # no density at the median
+    assert not good.any()
 
 
 def test_quantiles_do_not_depend_on_the_chunks(monkeypatch):

@@ -44,6 +44,7 @@ PARTS = {
     "_quantile_search": "losses",
     "_mixture_likelihood": "losses",
     "_mixture_table": "losses",
+    "_table_inverse": "losses",
     "mixture_scores": "losses",
 }
 ON_TOP = {"__init__", "cli"}  # may import everything
