@@ -18,14 +18,22 @@ DETERMINISTIC = ("Naive", "SeasonalNaive")  # the same for every seed
 ORDER = ("ETTh1", "ETTh2", "ETTm1", "Weather", "Exchange", "ILI")
 
 
-def accuracy(name: str, column: str) -> str:
+TWINS = ("T1", "T2", "T3", "T4", "EVE tuned", "MC dropout", "Ensemble", "T2 series", "T3 series", "T2 searched")
+"""Lines of the leaderboard that have a table of their own, beside EVE's."""
+
+
+def accuracy(name: str, column: str, only: str = "") -> str:
     """Mean of one measure over seeds, a row per model, best mean rank first, a column per dataset, the lowest in bold.
 
     Args:
         name: of the results file, without ".csv".
         column: of the results.
+        only: "twins" for EVE's lines and `TWINS`, "others" for all but `TWINS`, else all.
     """
     rows = pd.read_csv(RESULTS / f"{name}.csv")
+    if only:
+        twin = rows["model"].isin(TWINS)
+        rows = rows[~twin if only == "others" else twin | rows["model"].str.match("EVE( |$)")]
     datasets = [dataset for dataset in ORDER if (rows["dataset"] == dataset).any()]
     groups = rows.groupby(["model", "dataset"])[column]
     mean, deviation, seeds = (
@@ -46,9 +54,31 @@ def accuracy(name: str, column: str) -> str:
             text = f"{value:.4f}"
             text = f"**{text}**" if value == mean[dataset].min() else text
             count = int(seeds.loc[model, dataset])
-            few = f" ({count} of 3 seeds)" if count < 3 and model not in DETERMINISTIC else ""
+            few = f" ({count} seed{'s' * (count > 1)})" if count < 3 and model not in DETERMINISTIC else ""
             cells.append(text + _plus(deviation.loc[model, dataset]) + few)
         lines.append(f"| {model} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def horizons() -> str:
+    """The longer horizons: crps19 and MSE, a row per dataset and horizon, a column per model, the lowest in bold."""
+    rows = pd.read_csv(RESULTS / "ltsf-long.csv")
+    measures = {
+        column: rows.pivot_table(index=["dataset", "h"], columns="model", values=column, sort=False)
+        for column in ("crps19", "mse")
+    }
+    models = list(measures["crps19"].columns)
+    lines = [f"| crps19 / MSE | {' | '.join(models)} |", "|---" * (len(models) + 1) + "|"]
+    for dataset in ORDER:
+        for h in sorted(rows.loc[rows["dataset"] == dataset, "h"].unique()):
+            cells = []
+            for model in models:
+                parts = []
+                for table in measures.values():
+                    value, lowest = table.loc[(dataset, h), model], table.loc[(dataset, h)].min()
+                    parts.append(f"**{value:.4f}**" if value == lowest else f"{value:.4f}")
+                cells.append(" / ".join(parts))
+            lines.append(f"| {dataset}, {h} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -122,8 +152,11 @@ def main() -> None:
     readme = ROOT / "README.md"
     text = readme.read_text()
     tables = {
-        "crps19": accuracy("ltsf", "crps19"),
-        "mse": accuracy("ltsf", "mse"),
+        "crps19": accuracy("ltsf", "crps19", "others"),
+        "mse": accuracy("ltsf", "mse", "others"),
+        "twins": accuracy("ltsf", "crps19", "twins"),
+        "twins mse": accuracy("ltsf", "mse", "twins"),
+        "horizons": horizons(),
         "trajectories": accuracy("areve", "crps19"),
         "paths": paths(),
         "speed": speed(),

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from vdn_forecast.mixture import window_quantiles
+
 OBJECTIVES = ("elbo", "mixture", "crps")
 EVAL_OBJECTIVES = ("crps", "mixture", "mse")
 BASES = ("normal", "studentt")
@@ -44,6 +46,11 @@ class RawMixture(NamedTuple):
         if self.shift is not None and self.scale is not None:
             loc, scale = loc.mul_(self.scale).add_(self.shift), scale.mul_(self.scale)
         return loc, scale
+
+    def forecast(self, levels: torch.Tensor, scale_floor: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean [B, h, 1] and quantiles [B, h, 1, Q] of Normal components, in the unit of y."""
+        loc, scale = self.components(scale_floor)
+        return loc.mean(1).unsqueeze(-1), window_quantiles(loc, scale, levels).unsqueeze(2)
 
 
 class MixtureArgs(tuple):

@@ -18,6 +18,7 @@ from vdn_forecast._table_inverse import table_quantiles, worth_a_table
 
 _CPU_ELEMENTS = 2**21  # elements of one temporary: 8 MB in float32; smaller pieces are slower
 _GPU_ELEMENTS = 2**23  # 32 MB in float32
+_ROW = 64  # mixtures side by side in a table
 _SCALE_FLOOR = 1e-6  # in standard deviations: a narrower component is a step at the accuracy promised
 _MARGIN = 1e-3  # widens the first bracket: it is a point when all components are equal
 _WIDTH = 2e-6  # a bracket this narrow is a result
@@ -201,18 +202,34 @@ def search_quantiles(
     Returns:
         Quantiles, [rows, Q], dtype of `loc`.
     """
-    tabled = worth_a_table(loc, levels, df)
-    if not bool(tabled.any()):
+    n, c = loc.shape
+    if not bool(worth_a_table(loc.T, levels, df).any()):
         return _searched(loc, scale, levels, scores, df)
-    out = loc.new_empty(loc.shape[0], len(levels))
-    out[:, tabled], good = table_quantiles(loc, scale, levels[tabled])
-    rows, others = (~good).nonzero().squeeze(1), ~tabled
+    order = torch.arange(-(-n // _ROW) * _ROW, device=loc.device).clamp_(max=n - 1)  # the last row fills the last piece
+    pieces = (part[order].view(-1, _ROW, c).transpose(1, 2).contiguous() for part in (loc, scale))
+    return search_windows(next(pieces), next(pieces), levels, scores, df).view(-1, len(levels))[:n]
+
+
+def search_windows(
+    loc: torch.Tensor, scale: torch.Tensor, levels: torch.Tensor, scores: torch.Tensor, df: int | None
+) -> torch.Tensor:
+    """`search_quantiles` of [B, C, h], components in the middle: [B, h, Q]."""
+    b, c, h = loc.shape
+    tabled = worth_a_table(loc, levels, df)
+    others = ~tabled
+    out = loc.new_empty(b, h, len(levels))
     if bool(others.any()):
-        out[:, others] = _searched(loc, scale, levels[others], scores[others], df)
-    if len(rows):
-        left = _searched(loc[rows], scale[rows], levels[tabled], scores[tabled], df)
-        out[rows.unsqueeze(1), tabled.nonzero().squeeze(1)] = left
-    return torch.cummax(out, dim=1).values  # neighbours found in two ways may differ by their errors
+        rows = (part.transpose(1, 2).reshape(-1, c) for part in (loc, scale))
+        out[..., others] = _searched(next(rows), next(rows), levels[others], scores[others], df).view(b, h, -1)
+    if not bool(tabled.any()):
+        return out
+    out[..., tabled], good = table_quantiles(loc, scale, levels[tabled])
+    window, step = (~good).nonzero(as_tuple=True)
+    if len(window):
+        rest = loc[window, :, step], scale[window, :, step]
+        left = _searched(*rest, levels[tabled], scores[tabled], df)  # [rows, levels]
+        out[window.unsqueeze(1), step.unsqueeze(1), tabled.nonzero().squeeze(1)] = left
+    return torch.cummax(out, dim=-1).values  # neighbours found in two ways may differ by their errors
 
 
 def _searched(

@@ -20,43 +20,38 @@ _COARSE = 0.58  # limit of the grid's step where a component lies, over its scal
 _MIN_DENSITY = 0.03  # at a quantile, per standard deviation: below it rounding of the CDF moves it by more than 1e-5
 _LEVELS = (0.04, 0.96)  # beyond them the density of a Normal is too near to that
 _MIN_COMPONENTS = 24  # fewer are found faster by the search
-_ROW = 64  # mixtures side by side
 _CELLS = 150_000  # of one table: fits the second-level cache
 _NEWTON_STEPS = 2
 
 
 def worth_a_table(loc: Tensor, levels: Tensor, df: int | None) -> Tensor:
-    """For which levels a table is of use, [Q] bool; loc [n, C]."""
+    """For which levels a table is of use, [Q] bool; loc [..., C, h]."""
     inside = (levels >= _LEVELS[0]) & (levels <= _LEVELS[1])
-    return inside & (df is None and loc.dtype == torch.float32 and loc.shape[1] >= _MIN_COMPONENTS)
+    return inside & (df is None and loc.dtype == torch.float32 and loc.shape[-2] >= _MIN_COMPONENTS)
 
 
 def table_quantiles(loc: Tensor, scale: Tensor, levels: Tensor) -> tuple[Tensor, Tensor]:
     """Quantiles to 1e-5 of the mixture's standard deviation.
 
     Args:
-        loc, scale: [n, C].
+        loc, scale: [B, C, h].
         levels: sorted, double, [Q].
 
     Returns:
-        [n, Q], and which rows hold them, [n] bool.
+        [B, h, Q], and where they are to be had, [B, h] bool.
     """
-    n, c = loc.shape
-    found, good = loc.new_empty(n, len(levels)), torch.zeros(n, dtype=torch.bool, device=loc.device)
-    rows = max(1, _CELLS // (_NODES * _ROW)) * _ROW
-    which = _wide(loc, scale).nonzero().squeeze(1)
-    level = levels.to(loc.dtype)
-    for start in range(0, len(which), rows):
-        part = which[start : start + rows]
-        padded = part[torch.arange(-(-len(part) // _ROW) * _ROW, device=loc.device).clamp_(max=len(part) - 1)]
-        pieces = (value[padded].view(-1, _ROW, c).transpose(1, 2).contiguous() for value in (loc, scale))  # [B, C, ROW]
-        x, dense = _inverse(next(pieces), next(pieces), level)
-        found[part], good[part] = x[: len(part)], dense[: len(part)]
+    b, _, h = loc.shape
+    found, good = loc.new_empty(b, h, len(levels)), torch.empty(b, h, dtype=torch.bool, device=loc.device)
+    rows = max(1, _CELLS // (_NODES * h))
+    for start in range(0, b, rows):
+        piece = slice(start, start + rows)
+        x, dense = _inverse(loc[piece], scale[piece], levels.to(loc.dtype))
+        found[piece], good[piece] = x.view(-1, h, len(levels)), dense.view(-1, h) & _wide(loc[piece], scale[piece])
     return found, good
 
 
 def _wide(loc: Tensor, scale: Tensor) -> Tensor:
-    """Whether the grid resolves every component, [n] bool; loc, scale [n, C]."""
+    """Whether the grid resolves every component, [B, h] bool; loc, scale [B, C, h]."""
     loc = loc - loc.mean(1, keepdim=True)
     variance = torch.addcmul(loc.square(), scale, scale).mean(1, keepdim=True)
     # the grid's step at a component is step * sqrt(1 + loc^2), in standard deviations

@@ -171,10 +171,9 @@ class LatentMixture(GMM):
         return torch.distributions.MixtureSameFamily(weights, components)
 
     def sample(
-        self, distr_args: tuple[torch.Tensor, ...], num_samples: int | None = None
+        self, distr_args: RawMixture | tuple[torch.Tensor, ...], num_samples: int | None = None
     ) -> tuple[None, torch.Tensor, torch.Tensor]:
-        """Exact mean and quantiles; despite its inherited name nothing is drawn, and `num_samples` has no
-        effect.
+        """Exact mean and quantiles; despite its inherited name nothing is drawn, and `num_samples` has no effect.
 
         Returns:
             None (NeuralForecast discards the samples wherever it calls this), mean [B, h, 1, 1], quantiles
@@ -183,6 +182,9 @@ class LatentMixture(GMM):
         Raises:
             ValueError: If parameters are to be returned and their number differs from that of their names.
         """
+        if isinstance(distr_args, RawMixture):
+            self.distr_mean, quantiles = distr_args.forecast(self.quantiles, self.scale_floor)
+            return None, self.distr_mean.unsqueeze(-1), quantiles
         loc, scale = distr_args
         if self.return_params and loc.shape[-1] * 2 != len(self.param_names):
             raise ValueError(
@@ -238,12 +240,8 @@ class LatentMixture(GMM):
             target = torch.where(observed, target, mixture.mixture_mean(loc).detach())
         if not self.training:
             return weighted_average(self._eval_values(target, loc, scale), weights=mask)
-        return torch.stack(
-            [
-                weight * self._objective(name, target, loc, scale, mask)
-                for name, weight in self.objective_weights.items()
-            ]
-        ).sum()
+        weights = self.objective_weights.items()
+        return torch.stack([w * self._objective(name, target, loc, scale, mask) for name, w in weights]).sum()
 
     def _raw_objective(self, y: torch.Tensor, args: RawMixture, mask: torch.Tensor | None) -> torch.Tensor:
         """The "mixture" objective of what a network's head emits, averaged with the weights of `mask`."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from scipy import special
 
-from vdn_forecast._quantile_search import search_quantiles
+from vdn_forecast._quantile_search import search_quantiles, search_windows
 
 STUDENT_DFS = (3, 4, 5, 7, 10)
 """Degrees of freedom with an elementary CDF that are offered (all have a finite variance)."""
@@ -128,23 +128,35 @@ def mixture_quantiles(
         ValueError: If `df` is not offered, a level is outside (0, 1) or the shapes of `loc` and `scale`
             differ.
     """
+    unique, scores, order = _sorted_levels(loc, scale, levels, df)
+    rows = (part.reshape(-1, loc.shape[-1]) for part in (loc, scale))
+    found = search_quantiles(next(rows), next(rows), unique, scores, df)  # [rows, unique levels]
+    return found[:, order].reshape(*loc.shape[:-1], len(order))
+
+
+@torch.no_grad()
+def window_quantiles(
+    loc: torch.Tensor, scale: torch.Tensor, levels: torch.Tensor | Sequence[float], df: int | None = None
+) -> torch.Tensor:
+    """`mixture_quantiles` of loc, scale [B, C, h], the components in the middle as a network gives them: [B, h, Q]."""
+    unique, scores, order = _sorted_levels(loc, scale, levels, df)
+    return search_windows(loc, scale, unique, scores, df)[..., order]
+
+
+def _sorted_levels(
+    loc: torch.Tensor, scale: torch.Tensor, levels: torch.Tensor | Sequence[float], df: int | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Distinct levels in order, the standard component's quantiles there, and where each of `levels` is among them."""
     check_df(df)
     if loc.shape != scale.shape:
         raise ValueError(f"loc and scale must have one shape, got {tuple(loc.shape)} and {tuple(scale.shape)}.")
     wanted = np.asarray(levels.detach().cpu() if isinstance(levels, torch.Tensor) else levels, dtype=np.float64)
     if wanted.ndim != 1 or wanted.size == 0 or not ((wanted > 0) & (wanted < 1)).all():
         raise ValueError(f"levels must be a list of numbers strictly between 0 and 1, got {levels!r}.")
-    unique, inverse = np.unique(wanted, return_inverse=True)  # sorted
+    unique, inverse = np.unique(wanted, return_inverse=True)
     scores = special.ndtri(unique) if df is None else special.stdtrit(df, unique)
-    found = search_quantiles(
-        loc.reshape(-1, loc.shape[-1]),
-        scale.reshape(-1, loc.shape[-1]),
-        torch.as_tensor(unique, device=loc.device),
-        torch.as_tensor(scores, device=loc.device),
-        df,
-    )  # [rows, unique levels]
-    picked = found[:, torch.as_tensor(inverse, device=loc.device)]
-    return picked.reshape(*loc.shape[:-1], wanted.size)
+    first, second, third = (torch.as_tensor(part, device=loc.device) for part in (unique, scores, inverse))
+    return first, second, third
 
 
 def _absolute_error(x: torch.Tensor, df: int | None) -> torch.Tensor:

@@ -8,6 +8,7 @@ from model_list import LOSSES, differing, fitted, state, values
 from neuralforecast.losses.pytorch import GMM, DistributionLoss
 
 from vdn_forecast import LatentMixture
+from vdn_forecast.mixture import mixture_quantiles
 
 SETTINGS = {
     **{name: {"loss": loss} for name, loss in LOSSES.items()},
@@ -41,6 +42,20 @@ def test_batch_sizes_do_not_change_a_forecast(make, y_panel, setting):
     for other in outcomes[1:]:
         for found, expected in zip(other, outcomes[0], strict=True):
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * y_panel.y.std())
+
+
+@pytest.mark.parametrize("base", ["normal", "studentt"])
+def test_predict_gives_the_quantiles_of_the_mixture(make, y_panel, base):
+    """Whatever layout the parameters take on their way."""
+    levels = [0.025, 0.1, 0.5, 0.9, 0.975]
+    nf = fitted(make(base=base, n_predict_samples=8, n_latent_samples=8), df=y_panel)  # 8 samples: from a table
+    model = nf.models[0]
+    loc, scale = (torch.from_numpy(part) for part in model.mixture_parameters(nf.dataset))
+    found = nf.predict(quantiles=levels)
+    table = torch.tensor(found[[name for name in found if "ql" in name]].to_numpy())
+    expected = mixture_quantiles(loc, scale, levels, None if base == "normal" else 5).flatten(0, 1)
+    torch.testing.assert_close(table.to(expected.dtype), expected, rtol=1e-4, atol=1e-3)
+    assert not model.hands_raw
 
 
 def test_validation_loss_does_not_depend_on_batch_sizes(make, y_panel):

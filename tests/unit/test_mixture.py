@@ -165,14 +165,23 @@ def test_quantiles_of_many_components(seed, spread, narrowest, widest, n_compone
 
 
 def test_a_table_answers_for_wide_components_only():
-    loc, levels = torch.randn(40, 64, generator=torch.Generator().manual_seed(1)), torch.tensor(LEVELS_19).double()
-    scale = torch.full((40, 64), 1.0)
-    scale[::2, 0] = 1e-3
+    loc, levels = torch.randn(5, 64, 8, generator=torch.Generator().manual_seed(1)), torch.tensor(LEVELS_19).double()
+    scale = torch.full((5, 64, 8), 1.0)
+    scale[:, 0, ::2] = 1e-3
     _, good = table_quantiles(loc, scale, levels)
-    assert good.tolist() == [False, True] * 20
-    apart = torch.cat([torch.full((1, 32), -6.0), torch.full((1, 32), 6.0)], 1)
-    _, good = table_quantiles(apart, torch.full((1, 64), 1.5), levels)  # no density at the median
+    assert good.tolist() == [[False, True] * 4] * 5
+    apart = torch.cat([torch.full((1, 32, 1), -6.0), torch.full((1, 32, 1), 6.0)], 1)
+    _, good = table_quantiles(apart, torch.full((1, 64, 1), 1.5), levels)  # no density at the median
     assert not good.any()
+
+
+@pytest.mark.parametrize("n_components", [4, 64])
+@pytest.mark.parametrize("levels", [LEVELS_19, (0.975, 0.5, 0.025, 0.5)])
+def test_quantiles_of_windows_are_those_of_their_rows(n_components, levels):
+    loc, scale = (part.float().view(10, 12, n_components) for part in random_mixture(120, n_components))
+    middle = (part.transpose(1, 2).contiguous() for part in (loc, scale))
+    rows, windows = mixture.mixture_quantiles(loc, scale, levels), mixture.window_quantiles(*middle, levels)
+    torch.testing.assert_close(windows, rows, rtol=1e-5, atol=1e-5)
 
 
 def test_quantiles_do_not_depend_on_the_chunks(monkeypatch):

@@ -45,12 +45,13 @@ class VariationalModel(RecordedModel):
     MULTIVARIATE = False
     RECURRENT = False
 
-    hands_raw = False  # set by whoever reads a mixture's parameters as the network lays them out
+    hands_raw: bool  # set by whoever reads a mixture's parameters as the network lays them out
     best_value: Tensor
     path_kernel: Tensor
 
     def _finish_init(self, patience_checks: int, weight_decay: float, local_weight: float) -> None:
         """Called at the end of a subclass's `__init__`, once the network stands."""
+        self.hands_raw = False
         self.patience_checks, self.weight_decay, self.local_weight = patience_checks, weight_decay, local_weight
         self.register_buffer("best_value", torch.tensor(math.inf))
         self.register_buffer("path_kernel", white())
@@ -226,7 +227,8 @@ class VariationalModel(RecordedModel):
         """
         beyond = h is not None and h > self.h  # NeuralForecast then feeds medians back into a dense batch
         try:
-            with asked(self), self.gather_windows(without_gaps(dataset), dense=beyond) as indexed:
+            raw = not beyond and explainer_config is None  # else NeuralForecast reads tensors in its layout
+            with asked(self, raw), self.gather_windows(without_gaps(dataset), dense=beyond) as indexed:
                 return super().predict(
                     indexed,
                     test_size=test_size,
@@ -285,7 +287,7 @@ class VariationalModel(RecordedModel):
         """
         if not isinstance(self.loss, LatentMixture):
             raise TypeError(f"loss={type(self.loss).__name__} has no mixture parameters; use LatentMixture")
-        with asked(self):
+        with asked(self, raw=False):
             n_parameters = 2 * self.network.bank.n_samples * self.loss.n_components
             self.loss.param_names = [f"-{i}" for i in range(n_parameters)]
             self.loss.return_params = True

@@ -84,21 +84,25 @@ def build_scaler(scaler_type: str, scale_floor: float) -> FlooredNorm | None:
 
 
 @contextmanager
-def asked(model: Any) -> Iterator[None]:
+def asked(model: Any, raw: bool = True) -> Iterator[None]:
     """A prediction leaves the loss as it was, and runs on one device whatever the fit had.
+
+    Unless `raw` is off, a Normal `LatentMixture` is forecast from what the network emits, without a copy into
+    NeuralForecast's layout.
 
     NeuralForecast's distribution losses forget their own quantiles once others were asked for; with several devices its
     `predict` gets nothing back from Lightning.
     """
-    loss, trainer = model.loss, model.trainer_kwargs
+    loss, trainer, before = model.loss, model.trainer_kwargs, model.hands_raw
     names = ("quantiles", "output_names", "has_predicted", "return_params", "param_names")
     saved = {name: getattr(loss, name) for name in names if hasattr(loss, name)}
     if trainer.get("devices") not in (None, 1):
         model.trainer_kwargs = {**trainer, "devices": 1, "strategy": "auto"}
+    model.hands_raw = raw and isinstance(loss, LatentMixture) and loss.df is None and not loss.return_params
     try:
         yield
     finally:
-        model.trainer_kwargs = trainer
+        model.hands_raw, model.trainer_kwargs = before, trainer
         if getattr(loss, "is_distribution_output", False):
             for name, value in saved.items():
                 setattr(loss, name, value)
