@@ -36,11 +36,12 @@ def test_suites_find_their_committed_rows(table):
     present = {(row["dataset"], row["model"]) for row in rows}
     suites = [read_suite(ROOT / suite_file) for suite_file in TABLES[table]]
     known = {
-        suite.cell(line, dataset, seed, chosen).identity
+        suite.cell(line, dataset, seed, chosen, h).identity
         for suite in suites
         for line in suite.lines
         for dataset in suite.datasets
         if (dataset, line.label) in present
+        for h in suite.horizons(dataset)
         for seed in suite.seeds
         for chosen in line.candidates()
     }
