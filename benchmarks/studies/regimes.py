@@ -90,6 +90,8 @@ def maps(table: pd.DataFrame, dataset: str) -> Any:
         limits = (table[measure].min(), table[measure].quantile(0.9))  # one run far off would wash out the rest
         axis.imshow(values, vmin=limits[0], vmax=limits[1], cmap="YlGnBu", origin="lower", aspect="auto")
         for (i, j), value in np.ndenumerate(values.to_numpy()):
+            if np.isnan(value):  # not run
+                continue
             dark = value > limits[0] + 0.6 * (limits[1] - limits[0])
             axis.text(
                 j, i, format(value, digits), ha="center", va="center", fontsize=8, color="white" if dark else "black"
