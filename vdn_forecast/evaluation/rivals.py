@@ -1,7 +1,5 @@
 """Other ways to more than one network: dropout at prediction, and an ensemble, both of EVE's deterministic twin."""
 
-from collections.abc import Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -64,8 +62,7 @@ class MCDropout(EVE):
                 f"n_passes={n_passes}, dropout={dropout} are not allowed; n_passes must be at least 1, dropout between "
                 "0 and 1"
             )
-        twin: Mapping[str, Any] = {"neuron": "deterministic", "dropout": dropout, "random_seed": random_seed}
-        super().__init__(h, input_size, **twin, **arguments)
+        super().__init__(h, input_size, neuron="deterministic", dropout=dropout, random_seed=random_seed, **arguments)
         encoder = self.network.encoder
         bank: Any = DropoutBank(encoder.dropout, n_passes, encoder.look_back.out_features, random_seed)
         encoder.dropout = bank
@@ -98,6 +95,8 @@ class TwinEnsemble(EVE):
         """Fit every member; this model is the first."""
         fitted = (val_size, test_size, random_seed, distributed_config)
         others = [self._member(k).fit(dataset, *fitted) for k in range(1, self.n_members)]
+        for member in others:
+            member.hands_raw = True
         self.others = None
         super().fit(dataset, *fitted)
         self.others = nn.ModuleList(others)  # after the fit, whose optimiser and best weights are the first member's
@@ -108,25 +107,12 @@ class TwinEnsemble(EVE):
         return EVE(self.h, self.input_size, neuron="deterministic", random_seed=seed, **self.member_arguments)
 
     def forward(self, windows_batch: dict[str, Tensor | None]) -> Tensor | RawMixture:
-        """This member's output; those of all members side by side where `hands_raw` is set, as the evaluation does."""
+        """This member's output; those of all members side by side where `hands_raw` is set, as in every prediction."""
         own = super().forward(windows_batch)
         if self.others is None or not self.hands_raw:
             return own
-        with _raw(self.others):
-            outputs = [own, *(member(windows_batch) for member in self.others)]
+        outputs = [own, *(member(windows_batch) for member in self.others)]
         return RawMixture(torch.cat([_located(output) for output in outputs], dim=1), None)
-
-
-@contextmanager
-def _raw(members: Any):
-    """Members hand over their mixtures as their networks lay them out."""
-    for member in members:
-        member.hands_raw = True
-    try:
-        yield
-    finally:
-        for member in members:
-            member.hands_raw = False
 
 
 def _located(output: RawMixture) -> Tensor:
