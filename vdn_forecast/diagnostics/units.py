@@ -9,8 +9,10 @@ from ..models import VariationalModel
 from ..models.autocorrelation import half_life
 from ..models.recording import check_scalars
 from ..models.unit_figures import (
+    DRIFT_CHECKS,
     UNIT_COLUMNS,
     UnitFigures,
+    alive_lately,
     alive_paper,
     informed,
     nominal_bands,
@@ -26,15 +28,18 @@ def history_frames(name: str, model: VariationalModel) -> tuple[pd.DataFrame, pd
     units, summary = [], []
     for check, row in enumerate(history.checks):
         keys = {"model": name, "step": int(row[0])}
-        units.append(unit_table(model, history.units[check].astype(np.float64), keys))
+        recent = history.units[max(0, check + 1 - DRIFT_CHECKS) : check + 1].astype(np.float64)
+        table = unit_table(model, recent[-1], keys)
+        lively = alive_lately(recent)
+        units.append(table if lively is None else table.assign(alive=lively.ravel()))
         scalars = check_scalars(model, check)
         summary.append({**keys, **{key: value for key, value in scalars.items() if key != "step"}})
     if not units:
         return pd.DataFrame(), pd.DataFrame()
-    table = pd.DataFrame(summary)
+    checks = pd.DataFrame(summary)
     # the first of the lowest, as the model chooses; none where every check was NaN
-    lowest = table["val_loss"].idxmin() if "val_loss" in table else -1
-    return pd.concat(units, ignore_index=True), table.assign(best=table.index == lowest)
+    lowest = checks["val_loss"].idxmin() if "val_loss" in checks else -1
+    return pd.concat(units, ignore_index=True), checks.assign(best=checks.index == lowest)
 
 
 def data_frames(name: str, model: VariationalModel, found: UnitFigures) -> tuple[pd.DataFrame, dict[str, float]]:

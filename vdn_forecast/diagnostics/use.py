@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..models import VariationalModel
+from ..models.replacement import N_GROUPS, unit_groups
 from ..neurons import VariationalLayer
 from .measures import measure_validation
 
@@ -16,7 +17,7 @@ from .measures import measure_validation
 def group_use(
     model: VariationalModel,
     dataset: Any,
-    n_groups: int = 8,
+    n_groups: int = N_GROUPS,
     max_windows: int = 512,
     seed: int = 0,
     *,
@@ -48,7 +49,7 @@ def group_use(
         raise ValueError(f"loss={type(model.loss).__name__} has no crps19 here; use is measured with LatentMixture")
     rows = []
     for number, layer in enumerate(model.layers):
-        for group, units in enumerate(torch.arange(layer.n_units).tensor_split(min(n_groups, layer.n_units))):
+        for group, units in enumerate(unit_groups(layer.n_units, n_groups)):
             with replaced_by_prior(layer, units, seed):
                 crps19 = measure_validation(model, dataset, max_windows, step=step).crps19
             assert crps19 is not None

@@ -31,14 +31,23 @@ def watching(model: "RecordedModel") -> Iterator[list[UnitState]]:
         states.append(state)
 
     handles = [layer.register_forward_hook(hook) for layer in model.layers]
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
-        with torch.no_grad():
+        with in_eval_mode(model):
             yield states
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def in_eval_mode(model: "RecordedModel") -> Iterator[None]:
+    """Eval mode without gradients, every module's mode as before afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
         for module, mode in modes:  # one by one: a forward pass sets the network's mode beside the model's
             module.training = mode
 

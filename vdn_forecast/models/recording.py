@@ -12,8 +12,9 @@ from .autocorrelation import spaced_with_successors
 from .history import CHECK_COLUMNS, History
 from .network import EVENetwork
 from .observing import measure_units
+from .replacement import has_use, rise_without_groups, spaced_anew
 from .trajectory_network import TrajectoryNetwork
-from .unit_figures import DRIFT_CHECKS, UNIT_COLUMNS, drift, summarise
+from .unit_figures import DRIFT_CHECKS, UNIT_COLUMNS, alive_lately, drift, summarise
 
 PREFIX = "units/"
 """Of the names of logged scalars; `docs/diagnostics.md` lists them."""
@@ -28,6 +29,7 @@ class RecordedModel(GatherWindows):
     controllers: nn.ModuleList
     history: History
     record_windows = 256  # most validation windows behind a check's figures; 0 records nothing
+    use_windows = 24  # most of those behind `use`: there are as many copies of them as groups of units; 0 for none
 
     @property
     def layers(self) -> list[VariationalLayer]:
@@ -39,14 +41,17 @@ class RecordedModel(GatherWindows):
         dataset: Any = self.trainer.datamodule.dataset
         if self.record_windows < 1 or not isinstance(dataset, TimeSeriesDataset) or not self.history.wants_check():
             return
-        windows = spaced_with_successors(count_windows(self, dataset, "val"), self.record_windows, self.h)
-        figures = measure_units(self, dataset, "val", windows)
-        row = {"step": self.trainer.global_step, "val_loss": val_loss, "ar_share": self.ar_share()}
+        n, step = count_windows(self, dataset, "val"), self.trainer.global_step
+        figures = measure_units(self, dataset, "val", spaced_with_successors(n, self.record_windows, self.h))
+        if has_use(self) and self.use_windows > 0:
+            windows = spaced_anew(n, min(self.use_windows, self.record_windows), step)
+            figures.units[:, UNIT_COLUMNS.index("use")] = rise_without_groups(self, dataset, "val", windows)
+        row = {"step": step, "val_loss": val_loss, "ar_share": self.ar_share()}
         self.history.add(row | {"val_size": self.val_size, "test_size": self.test_size}, figures)
         scalars = check_scalars(self)
         logged = {PREFIX + name: value for name, value in scalars.items() if name not in UNLOGGED}
         for logger in self.trainer.loggers:
-            logger.log_metrics(logged, self.trainer.global_step)
+            logger.log_metrics(logged, step)
 
     def ar_share(self) -> float:
         """Share of the AR term in the gradient of the units' means; NaN where there is no such term."""
@@ -75,6 +80,8 @@ def check_scalars(model: RecordedModel, check: int = -1) -> dict[str, float]:
     units = history.units[recent].astype("float64")
     found = {name: float(value) for name, value in zip(CHECK_COLUMNS, history.checks[check], strict=True)}
     found |= summarise(model, units[-1])
+    if (lively := alive_lately(units)) is not None:
+        found["alive_units"] = float(lively.sum())
     steps = history.checks[recent, CHECK_COLUMNS.index("step")]
     found["drift_energy"] = drift(steps, units[:, :, UNIT_COLUMNS.index("energy")].mean((1, 2)))
     found["drift_kl"] = drift(steps, units[:, :, UNIT_COLUMNS.index("kl")].sum((1, 2)))

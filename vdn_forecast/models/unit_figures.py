@@ -14,7 +14,10 @@ from ..control.statistics import ALIVE_KL
 if TYPE_CHECKING:
     from .recording import RecordedModel
 
-UNIT_COLUMNS = ("kl", "energy", "signal", "info", "sigma", "local_elbo", "kl_weight", "alive_share", "lag_1", "lag_h")
+UNIT_COLUMNS = (
+    *("kl", "energy", "signal", "info", "sigma", "local_elbo", "kl_weight", "alive_share", "lag_1", "lag_h"),
+    "use",
+)
 """Figures of one unit; NaN where a model has no such thing. New ones are added at the end."""
 AT_FLOOR = 1.01  # sigma within a per cent of its floor
 DRIFT_CHECKS = 5
@@ -41,13 +44,13 @@ class UnitFigures:
 def figures_of(
     model: "RecordedModel", layers: Sequence[UnitMeasures], out_batch: float, out_series: float
 ) -> UnitFigures:
-    """The table of measures of every layer, completed by what follows from the model's state; no autocorrelations."""
+    """The table of measures of every layer, completed by what follows from the model's state; lags and use are NaN."""
     controllers = [each for each in model.controllers if isinstance(each, UnitController)]
     table = []
     for measures, layer, controller in zip(layers, model.layers, controllers, strict=True):
         values = {name: getattr(measures, name).numpy() for name in ("kl", "energy", "signal", "alive_share")}
         nothing = np.full(layer.n_units, np.nan)
-        values |= {"lag_1": nothing, "lag_h": nothing}
+        values |= dict.fromkeys(("lag_1", "lag_h", "use"), nothing)
         if layer.deterministic:  # it has energy and signal; information, scale and KL weight do not exist
             values |= dict.fromkeys(("info", "sigma", "local_elbo", "kl_weight"), nothing)
         else:
@@ -104,6 +107,24 @@ def unit_flags(units: np.ndarray, floors: np.ndarray) -> dict[str, np.ndarray]:
 def informed(units: np.ndarray) -> np.ndarray:
     """Which units carry more than .005 nats about their input, bool [..., layers, N]."""
     return units[..., UNIT_COLUMNS.index("info"), :] > ALIVE_INFO
+
+
+def alive_lately(units: np.ndarray) -> np.ndarray | None:
+    """Which units carry information at the last of some checks, and are of use in their mean, bool [layers, N].
+
+    The mean, as a check measures use on few windows.
+
+    Args:
+        units: [checks, layers, columns, N].
+
+    Returns:
+        None where the last check has no use.
+    """
+    use = units[:, :, UNIT_COLUMNS.index("use")]
+    if np.isnan(use[-1]).all():
+        return None
+    lively: np.ndarray = informed(units[-1]) & (np.nanmean(use, 0) > 0)
+    return lively
 
 
 def alive_paper(units: np.ndarray) -> np.ndarray:
