@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks.speed import footprint, roofline
+from benchmarks.speed import footprint, phases, roofline
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
@@ -41,6 +41,20 @@ def test_a_roofline_row(tmp_path, monkeypatch):
     assert row["step_times_ideal"] == pytest.approx(row["step_ms"] / row["ideal_ms"], rel=1e-3)
     # six maps (encoder, means, scales, hidden layer, output, skip) and two gradients each, one where y comes in
     assert row["products"] == 6 + 2 * 6 - 2
+
+
+def test_phases_are_measured_in_turn_and_memory_apart(tmp_path, monkeypatch):
+    out = tmp_path / "phases.csv"
+    words = ["--series", "2", "--rows", "900", "--origins", "5", "--rounds", "2", "--models", "DLinear", "EVE"]
+    monkeypatch.setattr(sys, "argv", ["phases", *words, "--out", str(out)])
+    phases.main()
+    rows = pd.read_csv(out).set_index("model")
+    assert list(rows.index) == ["EVE", "DLinear"]  # all ratios are to EVE
+    for phase in phases.PHASES:
+        assert (rows[f"{phase}_times_eve"]["EVE"], rows[f"{phase}_seconds"].min() > 0) == (1, True)
+        assert (rows[f"{phase}_times_eve_min"] <= rows[f"{phase}_times_eve_max"]).all()
+    assert rows["memory_mb"].between(0.01, 3000).all()
+    assert "--models DLinear EVE" in rows["command"]["EVE"]
 
 
 def test_a_fit_is_measured_in_its_own_process(tmp_path, monkeypatch):
