@@ -75,6 +75,8 @@ def horizons() -> str:
             for model in models:
                 parts = []
                 for table in measures.values():
+                    if pd.isna(table.loc[(dataset, h), model]):
+                        continue
                     value, lowest = table.loc[(dataset, h), model], table.loc[(dataset, h)].min()
                     parts.append(f"**{value:.4f}**" if value == lowest else f"{value:.4f}")
                 cells.append(" / ".join(parts))
@@ -93,6 +95,20 @@ def speed() -> str:
         step = f"{row.step_ms_median:.0f} ({row.step_ms_min:.0f} – {row.step_ms_max:.0f})"
         times = f"{row.times_eve_median:.2f} ({row.times_eve_min:.2f} – {row.times_eve_max:.2f})"
         lines.append(f"| {row.panel} | {row.threads} | {row.model} | {step} | {times} |")
+    return "\n".join(lines)
+
+
+def phases() -> str:
+    """What surrounds the steps, one row per model."""
+    rows = pd.read_csv(RESULTS / "phases.csv")
+    lines = [
+        "| panel | model | start of a fit, s | validation check, s | forecasts, s | times EVE's | peak memory of the fit, MB |",
+        "|---" * 7 + "|",
+    ]
+    for row in rows.to_dict("records"):
+        seconds = " | ".join(f"{row[f'{phase}_seconds']:.2f}" for phase in ("start", "check", "predict"))
+        times = ", ".join(f"{row[f'{phase}_times_eve']:.1f}" for phase in ("start", "check", "predict"))
+        lines.append(f"| {row['panel']} | {row['model']} | {seconds} | {times} | {row['memory_mb']:,.0f} |")
     return "\n".join(lines)
 
 
@@ -160,6 +176,7 @@ def main() -> None:
         "trajectories": accuracy("areve", "crps19"),
         "paths": paths(),
         "speed": speed(),
+        "phases": phases(),
         "evaluation": evaluation(),
     }
     for name, table in tables.items():
