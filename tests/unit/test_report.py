@@ -257,6 +257,16 @@ def test_plots_return_figure_and_axes_and_leave_pyplot_alone(frame: pd.DataFrame
     assert pyplot is None or not pyplot.get_fignums()
 
 
+def test_one_slow_run_of_three_does_not_move_the_cost(frame: pd.DataFrame) -> None:
+    usual = tables.cost_table(frame, "twin")
+    slow = frame.copy()
+    slow.loc[slow.index[0], "fit_seconds"] = 1e6
+    assert frame["seed"].nunique() >= 3
+    found = tables.cost_table(slow, "twin")
+    assert found["fit_seconds"].max() < 2 * usual["fit_seconds"].max()
+    pd.testing.assert_frame_equal(found.drop(columns="fit_seconds"), usual.drop(columns="fit_seconds"))
+
+
 def test_rank_diagram_needs_datasets_and_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     few = tables.task_errors(pd.DataFrame(panel()))
     with pytest.raises(ValueError, match="5 datasets"):
