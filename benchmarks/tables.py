@@ -102,7 +102,7 @@ def phases() -> str:
     """What surrounds the steps, one row per model."""
     rows = pd.read_csv(RESULTS / "phases.csv")
     lines = [
-        "| panel | model | start of a fit, s | validation check, s | forecasts, s | times EVE's | peak memory of the fit, MB |",
+        "| panel | model | start of a fit, s | validation check, s | forecasts, s | times EVE's | peak memory, MB |",
         "|---" * 7 + "|",
     ]
     for row in rows.to_dict("records"):

@@ -258,10 +258,10 @@ def test_plots_return_figure_and_axes_and_leave_pyplot_alone(frame: pd.DataFrame
 
 
 def test_one_slow_run_of_three_does_not_move_the_cost(frame: pd.DataFrame) -> None:
+    frame = pd.concat([frame.assign(seed=seed) for seed in (1, 2, 3)], ignore_index=True)
     usual = tables.cost_table(frame, "twin")
     slow = frame.copy()
     slow.loc[slow.index[0], "fit_seconds"] = 1e6
-    assert frame["seed"].nunique() >= 3
     found = tables.cost_table(slow, "twin")
     assert found["fit_seconds"].max() < 2 * usual["fit_seconds"].max()
     pd.testing.assert_frame_equal(found.drop(columns="fit_seconds"), usual.drop(columns="fit_seconds"))
