@@ -13,7 +13,7 @@ from vdn_forecast.evaluation.forecasts import blocks
 from vdn_forecast.evaluation.models import build_model
 from vdn_forecast.evaluation.protocols import ltsf
 from vdn_forecast.evaluation.quiet import QUIET_TRAINER, quiet_lightning
-from vdn_forecast.evaluation.rivals import MCDropout, TwinEnsemble
+from vdn_forecast.evaluation.rivals import EVEEnsemble, MCDropout, TwinEnsemble
 from vdn_forecast.evaluation.sources import synthetic_panel
 from vdn_forecast.mixture import LEVELS_19
 
@@ -39,10 +39,11 @@ def mixture_of(model: Any) -> tuple[Tensor, Tensor, Tensor]:
     return *block.mixture, block.quantiles
 
 
-def test_an_ensemble_is_the_mixture_of_its_members() -> None:
-    """Each of them as a twin of its own seed, trained alone."""
-    loc, scale, quantiles = mixture_of(fitted(TwinEnsemble(H, L, n_members=3, random_seed=2, **TINY)))
-    alone = [mixture_of(fitted(EVE.twin(H, L, random_seed=seed, **TINY))) for seed in (2, 7, 8)]
+@pytest.mark.parametrize(("ensemble", "member"), [(TwinEnsemble, EVE.twin), (EVEEnsemble, EVE)])
+def test_an_ensemble_is_the_mixture_of_its_members(ensemble: Any, member: Any) -> None:
+    """Each of them with a seed of its own, trained alone."""
+    loc, scale, quantiles = mixture_of(fitted(ensemble(H, L, n_members=3, random_seed=2, **TINY)))
+    alone = [mixture_of(fitted(member(H, L, random_seed=seed, **TINY))) for seed in (2, 7, 8)]
     torch.testing.assert_close(loc, torch.cat([part[0] for part in alone], -1))
     torch.testing.assert_close(scale, torch.cat([part[1] for part in alone], -1))
     torch.testing.assert_close(quantiles, mixture.mixture_quantiles(loc, scale, LEVELS_19), rtol=1e-3, atol=1e-3)
@@ -76,15 +77,16 @@ def test_without_its_bank_dropout_trains_as_the_twin_does() -> None:
         torch.testing.assert_close(weights[name], weight, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("name", ["MCDropout", "Ensemble"])
-def test_rivals_run_as_any_line_of_a_suite(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "one", "members"), [("MCDropout", "T2", 1), ("Ensemble", "T2", 5), ("EVE-Ensemble", "EVE", 5)]
+)
+def test_rivals_run_as_any_line_of_a_suite(name: str, one: str, members: int) -> None:
     arguments = {key: value for key, value in TINY.items() if key not in QUIET_TRAINER}
     done = evaluate(build_model(name, H, L, 1, **arguments), PANEL, ltsf("ETTh1", L), H)
     assert done.test is not None
     assert 0 < done.test.summary()["crps19"] < 2
-    twin = build_model("T2", H, L, 1, **arguments)
-    per_network = sum(p.numel() for p in twin.parameters() if p.requires_grad)
-    assert done.n_parameters == per_network * (5 if name == "Ensemble" else 1)
+    single = build_model(one, H, L, 1, **arguments)
+    assert done.n_parameters == members * sum(p.numel() for p in single.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from .best_weights import BestWeights
 from .model_configs import ModelConfig, budget, find_config
 from .naive import NaiveModel
 from .quiet import QUIET_TRAINER
-from .rivals import MCDropout, TwinEnsemble
+from .rivals import EVEEnsemble, MCDropout, TwinEnsemble
 
 Builder = Callable[..., Any]
 NAIVE = ("Naive", "SeasonalNaive")
@@ -41,6 +41,7 @@ BUILDERS: dict[str, Builder] = {
     "EVE.twin": EVE.twin,
     "EVE.twin with MC dropout": MCDropout,
     "EVE.twin ensemble": TwinEnsemble,
+    "EVE ensemble": EVEEnsemble,
     "AREVE": AREVE,
     "ARVAE": ARVAE,
     **HOST_MODELS,

@@ -1,4 +1,4 @@
-"""Other ways to more than one network: dropout at prediction, and an ensemble, both of EVE's deterministic twin."""
+"""Other ways to more than one network: dropout at prediction, of EVE's deterministic twin, and ensembles."""
 
 from typing import Any
 
@@ -68,8 +68,8 @@ class MCDropout(EVE):
         encoder.dropout = bank
 
 
-class TwinEnsemble(EVE):
-    """An equal mixture of `n_members` twins, trained one after the other, each with its own seed (arXiv 1612.01474).
+class EVEEnsemble(EVE):
+    """An equal mixture of `n_members` EVEs, trained one after the other, each with its own seed (arXiv 1612.01474).
 
     Args:
         h, input_size: horizon and look-back.
@@ -87,7 +87,7 @@ class TwinEnsemble(EVE):
     def __init__(self, h: int, input_size: int, n_members: int = 5, random_seed: int = 1, **arguments: Any) -> None:
         if n_members < 2:
             raise ValueError(f"n_members={n_members} is not allowed; it must be at least 2")
-        super().__init__(h, input_size, neuron="deterministic", random_seed=random_seed, **arguments)
+        super().__init__(h, input_size, random_seed=random_seed, **arguments)
         self.n_members, self.member_arguments = n_members, arguments
         self.others: nn.ModuleList | None = None
 
@@ -104,7 +104,7 @@ class TwinEnsemble(EVE):
 
     def _member(self, k: int) -> EVE:
         seed = self.n_members * self.random_seed + k
-        return EVE(self.h, self.input_size, neuron="deterministic", random_seed=seed, **self.member_arguments)
+        return EVE(self.h, self.input_size, random_seed=seed, **self.member_arguments)
 
     def forward(self, windows_batch: dict[str, Tensor | None]) -> Tensor | RawMixture:
         """This member's output; those of all members side by side where `hands_raw` is set, as in every prediction."""
@@ -115,8 +115,15 @@ class TwinEnsemble(EVE):
         return RawMixture(torch.cat([_located(output) for output in outputs], dim=1), None)
 
 
+class TwinEnsemble(EVEEnsemble):
+    """The same of EVE's deterministic twin; arguments and errors as of `EVEEnsemble`."""
+
+    def __init__(self, h: int, input_size: int, n_members: int = 5, random_seed: int = 1, **arguments: Any) -> None:
+        super().__init__(h, input_size, n_members, random_seed, neuron="deterministic", **arguments)
+
+
 def _located(output: RawMixture) -> Tensor:
-    """[B, 1, 2, M, h] with the base in the locations: each member has its own."""
+    """[B, S, 2, M, h] with the base in the locations: each member has its own."""
     if output.base is None:
         return output.raw
     loc, scale = output.raw.unbind(2)
