@@ -60,6 +60,27 @@ def accuracy(name: str, column: str, only: str = "") -> str:
     return "\n".join(lines)
 
 
+COVERED = ("EVE", "EVE series", "T2", "T3", "Ensemble", "NHITS", "NHITS-MQLoss", "DLinear")
+
+
+def coverage() -> str:
+    """Shares of test outcomes inside the 80 and 90 % intervals, raw and (in brackets) calibrated on validation."""
+    rows = pd.read_csv(RESULTS / "ltsf.csv")
+    columns = ["coverage80", "coverage90", "coverage80_cal", "coverage90_cal"]
+    mean = 100 * rows.groupby(["model", "dataset"])[columns].mean()
+    lines = [f"| inside 80, 90 % | {' | '.join(ORDER)} |", "|---" * (len(ORDER) + 1) + "|"]
+    for model in COVERED:
+        cells = []
+        for dataset in ORDER:
+            if (model, dataset) not in mean.index:
+                cells.append("")
+                continue
+            raw80, raw90, cal80, cal90 = mean.loc[(model, dataset)]
+            cells.append(f"{raw80:.1f}, {raw90:.1f} ({cal80:.1f}, {cal90:.1f})")
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def horizons() -> str:
     """The longer horizons: crps19 and MSE, a row per dataset and horizon, a column per model, the lowest in bold."""
     rows = pd.read_csv(RESULTS / "ltsf-long.csv")
@@ -172,6 +193,7 @@ def main() -> None:
         "mse": accuracy("ltsf", "mse", "others"),
         "twins": accuracy("ltsf", "crps19", "twins"),
         "twins mse": accuracy("ltsf", "mse", "twins"),
+        "coverage": coverage(),
         "horizons": horizons(),
         "trajectories": accuracy("areve", "crps19"),
         "paths": paths(),
