@@ -67,16 +67,19 @@ def coverage() -> str:
     """Shares of test outcomes inside the 80 and 90 % intervals, raw and (in brackets) calibrated on validation."""
     rows = pd.read_csv(RESULTS / "ltsf.csv")
     columns = ["coverage80", "coverage90", "coverage80_cal", "coverage90_cal"]
-    mean = 100 * rows.groupby(["model", "dataset"])[columns].mean()
+    mean = (100 * rows.groupby(["model", "dataset"])[columns].mean()).to_dict("index")
     lines = [f"| inside 80, 90 % | {' | '.join(ORDER)} |", "|---" * (len(ORDER) + 1) + "|"]
     for model in COVERED:
         cells = []
         for dataset in ORDER:
-            if (model, dataset) not in mean.index:
+            share = mean.get((model, dataset))
+            if share is None:
                 cells.append("")
                 continue
-            raw80, raw90, cal80, cal90 = mean.loc[(model, dataset)]
-            cells.append(f"{raw80:.1f}, {raw90:.1f} ({cal80:.1f}, {cal90:.1f})")
+            raw, calibrated = (
+                f"{share[f'coverage80{end}']:.1f}, {share[f'coverage90{end}']:.1f}" for end in ("", "_cal")
+            )
+            cells.append(f"{raw} ({calibrated})")
         lines.append(f"| {model} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

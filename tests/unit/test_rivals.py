@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from neuralforecast import NeuralForecast
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from vdn_forecast import EVE, mixture
 from vdn_forecast.evaluation.evaluator import evaluate
-from vdn_forecast.evaluation.forecasts import blocks
+from vdn_forecast.evaluation.forecasts import as_dataset, blocks
 from vdn_forecast.evaluation.models import build_model
 from vdn_forecast.evaluation.protocols import ltsf
 from vdn_forecast.evaluation.quiet import QUIET_TRAINER, quiet_lightning
@@ -48,6 +49,19 @@ def test_an_ensemble_is_the_mixture_of_its_members(ensemble: Any, member: Any) -
     torch.testing.assert_close(scale, torch.cat([part[1] for part in alone], -1))
     torch.testing.assert_close(quantiles, mixture.mixture_quantiles(loc, scale, LEVELS_19), rtol=1e-3, atol=1e-3)
     assert not torch.equal(alone[0][0], alone[1][0])
+
+
+def test_paths_of_an_ensemble_are_of_all_its_members() -> None:
+    model = fitted(TwinEnsemble(H, L, n_members=3, random_seed=2, **TINY))
+    with quiet_lightning():
+        loc = mixture_of(model)[0]
+        dataset = as_dataset(PANEL.values[:120])
+        found = model.mixture_parameters(dataset)
+        own = EVE.mixture_parameters(model, dataset)
+        paths = model.simulate(dataset, n_paths=4000)
+    assert found[0].shape[-1] == loc.shape[-1] == 3 * own[0].shape[-1]
+    np.testing.assert_allclose(found[0][..., : own[0].shape[-1]], own[0])
+    np.testing.assert_allclose(paths.mean(1), found[0].mean(-1), atol=0.1 * float(found[1].mean() + found[0].std()))
 
 
 def test_dropout_at_prediction_is_the_mixture_of_thinned_networks() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -113,6 +114,12 @@ class EVEEnsemble(EVE):
             return own
         outputs = [own, *(member(windows_batch) for member in self.others)]
         return RawMixture(torch.cat([_located(output) for output in outputs], dim=1), None)
+
+    def mixture_parameters(self, dataset: Any, **data_module_kwargs: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Locations and scales of all members' components, as of `EVE`; `simulate` draws from them."""
+        members = [super(), *(self.others or [])]
+        loc, scale = zip(*(each.mixture_parameters(dataset, **data_module_kwargs) for each in members), strict=True)
+        return np.concatenate(loc, -1), np.concatenate(scale, -1)
 
 
 class TwinEnsemble(EVEEnsemble):
