@@ -1,11 +1,13 @@
-"""Write the README's tables from the committed results.
+"""Write the tables of the README and of docs/ from the committed results.
 
     python benchmarks/tables.py
 
-Replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->` in README.md.
+Replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->` in the files of `PAGES`.
 """
 
 import re
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -122,6 +124,17 @@ def speed() -> str:
     return "\n".join(lines)
 
 
+def speed_short() -> str:
+    """Times EVE's step with two threads, a row per model, a column per panel; of several runs the last."""
+    rows = pd.read_csv(RESULTS / "step_time.csv").query("threads == 2 and model != 'EVE'")
+    table = rows.pivot_table(index="model", columns="panel", values="times_eve_median", aggfunc="last", sort=False)
+    lines = [f"| times EVE's | {' | '.join(table.columns)} |", "|---" * (len(table.columns) + 1) + "|"]
+    for model, row in table.iterrows():
+        cells = ["" if pd.isna(value) else f"{value:.1f}" for value in row]
+        lines.append(f"| {model} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def phases() -> str:
     """What surrounds the steps, one row per model."""
     rows = pd.read_csv(RESULTS / "phases.csv")
@@ -187,32 +200,41 @@ def _plus(deviation: float) -> str:
     return "" if pd.isna(deviation) else f" ± {deviation:.4f}"
 
 
+TABLES: dict[str, Callable[[], str]] = {
+    "crps19": partial(accuracy, "ltsf", "crps19", "others"),
+    "mse": partial(accuracy, "ltsf", "mse", "others"),
+    "twins": partial(accuracy, "ltsf", "crps19", "twins"),
+    "twins mse": partial(accuracy, "ltsf", "mse", "twins"),
+    "coverage": coverage,
+    "horizons": horizons,
+    "trajectories": partial(accuracy, "areve", "crps19"),
+    "paths": paths,
+    "speed short": speed_short,
+    "speed": speed,
+    "phases": phases,
+    "evaluation": evaluation,
+}
+PAGES = {
+    "README.md": ("crps19", "mse", "speed short"),
+    "docs/accuracy.md": ("twins", "twins mse", "coverage", "horizons", "trajectories", "paths"),
+    "docs/speed.md": ("speed", "phases", "evaluation"),
+}
+
+
 def main() -> None:
-    """Rewrite README.md."""
-    readme = ROOT / "README.md"
-    text = readme.read_text()
-    tables = {
-        "crps19": accuracy("ltsf", "crps19", "others"),
-        "mse": accuracy("ltsf", "mse", "others"),
-        "twins": accuracy("ltsf", "crps19", "twins"),
-        "twins mse": accuracy("ltsf", "mse", "twins"),
-        "coverage": coverage(),
-        "horizons": horizons(),
-        "trajectories": accuracy("areve", "crps19"),
-        "paths": paths(),
-        "speed": speed(),
-        "phases": phases(),
-        "evaluation": evaluation(),
-    }
-    for name, table in tables.items():
-        pattern = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
-        if not pattern.search(text):
-            raise ValueError(f"README.md has no <!-- {name} --> ... <!-- /{name} --> block")
-        before, after = pattern.split(text)[0], pattern.split(text)[-1]
-        text = f"{before}<!-- {name} -->\n{table}\n<!-- /{name} -->{after}"
-    temporary = readme.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(readme)
+    """Rewrite the pages."""
+    for page, names in PAGES.items():
+        path = ROOT / page
+        text = path.read_text()
+        for name in names:
+            pattern = re.compile(rf"<!-- {name} -->\n.*?<!-- /{name} -->", re.DOTALL)
+            if not pattern.search(text):
+                raise ValueError(f"{page} has no <!-- {name} --> ... <!-- /{name} --> block")
+            before, after = pattern.split(text)[0], pattern.split(text)[-1]
+            text = f"{before}<!-- {name} -->\n{TABLES[name]()}\n<!-- /{name} -->{after}"
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(text)
+        temporary.replace(path)
 
 
 if __name__ == "__main__":
