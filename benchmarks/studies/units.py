@@ -34,6 +34,7 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "EVE, no control": ("EVE", {"control": "off"}),
     "EVE, heterogeneous band": ("EVE", {"band_shape": "heterogeneous", "band_spread": 8.0}),
     "EVE, bounded means": ("EVE", {"mean_bound": 0.15, "n_latent_samples": 2}),  # the default then
+    "EVE, means bounded at .6": ("EVE", {"mean_bound": 0.6}),
     "AREVE": ("AREVE", {}),
 }
 SHARES = ("out", "frac_too_low", "frac_too_high", "out_batch", "out_series", "mu2_mean", "kl_total")
