@@ -20,7 +20,19 @@ DETERMINISTIC = ("Naive", "SeasonalNaive")  # the same for every seed
 ORDER = ("ETTh1", "ETTh2", "ETTm1", "Weather", "Exchange", "ILI")
 
 
-TWINS = ("T1", "T2", "T3", "T4", "EVE tuned", "MC dropout", "Ensemble", "EVE ensemble", "T2 series", "T3 series", "T2 searched")
+TWINS = (
+    "T1",
+    "T2",
+    "T3",
+    "T4",
+    "EVE tuned",
+    "MC dropout",
+    "Ensemble",
+    "EVE ensemble",
+    "T2 series",
+    "T3 series",
+    "T2 searched",
+)
 """Lines of the leaderboard that have a table of their own, beside EVE's."""
 
 
