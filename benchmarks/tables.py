@@ -54,10 +54,7 @@ def accuracy(name: str, column: str, only: str = "") -> str:
         getattr(groups, what)().unstack().reindex(columns=datasets) for what in ("mean", "std", "size")
     )
     order = mean.rank().mean(axis=1).sort_values().index
-    lines = [
-        f"| {column if column == 'crps19' else column.upper()} | {' | '.join(datasets)} |",
-        "|---" * (len(datasets) + 1) + "|",
-    ]
+    lines = _head(column if column == "crps19" else column.upper(), *datasets)
     for model in order:
         cells = []
         for dataset in datasets:
@@ -82,7 +79,7 @@ def coverage() -> str:
     rows = pd.read_csv(RESULTS / "ltsf.csv")
     columns = ["coverage80", "coverage90", "coverage80_cal", "coverage90_cal"]
     mean = (100 * rows.groupby(["model", "dataset"])[columns].mean()).to_dict("index")
-    lines = [f"| inside 80, 90 % | {' | '.join(ORDER)} |", "|---" * (len(ORDER) + 1) + "|"]
+    lines = _head("inside 80, 90 %", *ORDER)
     for model in COVERED:
         cells = []
         for dataset in ORDER:
@@ -106,7 +103,7 @@ def horizons() -> str:
         for column in ("crps19", "mse")
     }
     models = list(measures["crps19"].columns)
-    lines = [f"| crps19 / MSE | {' | '.join(models)} |", "|---" * (len(models) + 1) + "|"]
+    lines = _head("crps19 / MSE", *models)
     for dataset in ORDER:
         for h in sorted(rows.loc[rows["dataset"] == dataset, "h"].unique()):
             cells = []
@@ -125,10 +122,8 @@ def horizons() -> str:
 def speed() -> str:
     """One row per model of the paired step times."""
     rows = pd.read_csv(RESULTS / "step_time.csv")
-    lines = [
-        "| panel | threads | model | ms per step: median (min – max) | times EVE's step: median (min – max) |",
-        "|---|---|---|---|---|",
-    ]
+    spread = "median (min – max)"
+    lines = _head("panel", "threads", "model", f"ms per step: {spread}", f"times EVE's step: {spread}")
     for row in rows.itertuples():
         step = f"{row.step_ms_median:.0f} ({row.step_ms_min:.0f} – {row.step_ms_max:.0f})"
         times = f"{row.times_eve_median:.2f} ({row.times_eve_min:.2f} – {row.times_eve_max:.2f})"
@@ -140,7 +135,7 @@ def speed_short() -> str:
     """Times EVE's step with two threads, a row per model, a column per panel; of several runs the last."""
     rows = pd.read_csv(RESULTS / "step_time.csv").query("threads == 2 and model != 'EVE'")
     table = rows.pivot_table(index="model", columns="panel", values="times_eve_median", aggfunc="last", sort=False)
-    lines = [f"| times EVE's | {' | '.join(table.columns)} |", "|---" * (len(table.columns) + 1) + "|"]
+    lines = _head("times EVE's", *table.columns)
     for model, row in table.iterrows():
         cells = ["" if pd.isna(value) else f"{value:.1f}" for value in row]
         lines.append(f"| {model} | {' | '.join(cells)} |")
@@ -150,10 +145,8 @@ def speed_short() -> str:
 def phases() -> str:
     """What surrounds the steps, one row per model."""
     rows = pd.read_csv(RESULTS / "phases.csv")
-    lines = [
-        "| panel | model | start of a fit, s | validation check, s | forecasts, s | times EVE's | peak memory, MB |",
-        "|---" * 7 + "|",
-    ]
+    parts = ("start of a fit, s", "validation check, s", "forecasts, s")
+    lines = _head("panel", "model", *parts, "times EVE's", "peak memory, MB")
     for row in rows.to_dict("records"):
         seconds = " | ".join(f"{row[f'{phase}_seconds']:.2f}" for phase in ("start", "check", "predict"))
         times = ", ".join(f"{row[f'{phase}_times_eve']:.1f}" for phase in ("start", "check", "predict"))
@@ -164,10 +157,8 @@ def phases() -> str:
 def evaluation() -> str:
     """Streaming evaluation beside `cross_validation`, one row per model."""
     rows = pd.read_csv(RESULTS / "evaluation.csv")
-    lines = [
-        "| model | cross_validation | streaming | times faster | highest memory | beyond what was loaded before |",
-        "|---|---|---|---|---|---|",
-    ]
+    held = ("highest memory", "beyond what was loaded before")
+    lines = _head("model", "cross_validation", "streaming", "times faster", *held)
     for row in rows.itertuples():
         memory = f"{row.cross_validation_peak_mb:,.0f} against {row.streaming_peak_mb:,.0f} MB"
         beyond = f"{row.times_less_memory_beyond_loading:,.0f} times less"
@@ -195,7 +186,7 @@ def paths() -> str:
     ]
     several = rows["model"].nunique() > 1
     heads = [f"{d} {m if several else ''}".strip() + f", {score.split('_')[0]}" for score, d, m in columns]
-    lines = [f"| EVE's paths against | {' | '.join(heads)} |", "|---" * (len(columns) + 1) + "|"]
+    lines = _head("EVE's paths against", *heads)
     key = ["score", "dataset", "model", "against"]
     found = {tuple(row[name] for name in key): row for row in rows.to_dict("records")}
     for way, title in WAYS.items():
@@ -206,6 +197,11 @@ def paths() -> str:
             cells.append(f"{100 * row['relative']:+.1f} % [{low:+.1f}, {high:+.1f}]")
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _head(*titles: str) -> list[str]:
+    """The first two lines of a table."""
+    return [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
 
 
 def _plus(deviation: float) -> str:

@@ -36,10 +36,9 @@ from vdn_forecast.evaluation.quiet import QUIET_TRAINER, quiet_lightning
 from vdn_forecast.evaluation.sources import synthetic_panel
 
 from ..rows import put_shown
+from .step_time import HOST, OURS
 
 H, INPUT_SIZE, STEPS = 96, 336, 3
-OURS = {"EVE": "EVE", "EVE.small": "EVE.small", "twin": "EVE.twin", "AREVE": "AREVE", "ARVAE": "ARVAE"}
-HOST = ("NHITS", "DLinear", "PatchTST", "TiDE", "iTransformer")
 PHASES = ("start", "check", "predict")
 
 

@@ -105,7 +105,9 @@ class EVEEnsemble(EVE):
 
     def _member(self, k: int) -> EVE:
         seed = self.n_members * self.random_seed + k
-        return EVE(self.h, self.input_size, random_seed=seed, **self.member_arguments)
+        member = EVE(self.h, self.input_size, random_seed=seed, **self.member_arguments)
+        member.record_windows = 0
+        return member
 
     def forward(self, windows_batch: dict[str, Tensor | None]) -> Tensor | RawMixture:
         """This member's output; those of all members side by side where `hands_raw` is set, as in every prediction."""

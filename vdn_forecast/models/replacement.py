@@ -74,8 +74,8 @@ def _replaced_in_copies(
     for number, layer in enumerate(layers):
         mine = [(slice(n * copy, n * (copy + 1)), units) for copy, (at, units) in enumerate(groups, 1) if at == number]
 
-        def replace(z: Tensor, prior: Any = layer.prior, number: int = number, mine: Any = mine) -> Tensor:
-            generator = torch.Generator().manual_seed(seed + number)
+        def replace(z: Tensor, prior: Any = layer.prior, mine: Any = mine) -> Tensor:
+            generator = torch.Generator().manual_seed(seed)
             eps = torch.randn((n, *z.shape[1:]), generator=generator, dtype=z.dtype)
             drawn = prior.sample(eps.to(z.device))  # [W, S, N, k]
             z = z.clone()
