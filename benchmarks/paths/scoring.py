@@ -37,12 +37,12 @@ def score_cell(cell: Cell, data: PanelData) -> pd.DataFrame:
         model = evaluate(
             cell.build(data.info.season, len(data.series)),
             data,
-            cell.protocol,
+            cell.own_protocol,
             cell.h,
             test=False,
             stride=cell.h,  # its validation scores are of no use here
         ).model
-        return score_model(model, cell.protocol.prepare(data), cell.protocol.input_size, cell.h)
+        return score_model(model, cell.protocol.prepare(data), cell.own_protocol.input_size, cell.h)
 
 
 def score_model(model: Any, data: PanelData, input_size: int, h: int) -> pd.DataFrame:

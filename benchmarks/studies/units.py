@@ -63,7 +63,7 @@ def study(
         built = BUILDERS[model](h=h, input_size=input_size, random_seed=seed, **{**QUIET_TRAINER, **own, **arguments})
         nf = NeuralForecast(models=[built], freq=data.info.freq)
         nf.fit(panel[row < train + validation], val_size=validation)
-        known = diagnose(nf, "validation", max_windows=max_windows, use=False)
+        known = diagnose(nf, "validation", max_windows=max_windows, season=data.info.season)
         looked = panel[row >= train + validation - input_size]
         found = diagnose(nf, looked, max_windows=max_windows, season=data.info.season)
     units = pd.DataFrame([_measured("val_", known) | _measured("", found)])

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from vdn_forecast.evaluation.cells import run_cell
 from vdn_forecast.evaluation.schedule import Schedule
 from vdn_forecast.evaluation.sources import synthetic_panel
 from vdn_forecast.evaluation.suite_file import FILE_PANEL, LINE, SYNTHETIC, TOP, read_suite
@@ -30,7 +32,15 @@ def write(folder: Path, content: dict[str, object]) -> Path:
     return path
 
 
-FURTHER_LINES = {"twins", "searched", "series", "peers", "rivals", "five"}  # of a leaderboard that another suite began
+FURTHER_LINES = {
+    "twins",
+    "searched",
+    "series",
+    "peers",
+    "rivals",
+    "five",
+    "searched-ili",
+}  # of a leaderboard that another suite began
 OWN_RUNNER = set(CONFIGS.glob("eve-paper*.yaml"))  # read by test_eve_paper_suite.py
 
 
@@ -38,7 +48,7 @@ OWN_RUNNER = set(CONFIGS.glob("eve-paper*.yaml"))  # read by test_eve_paper_suit
 def test_committed_suites_are_valid(path: Path) -> None:
     suite = read_suite(path)
     assert suite.lines
-    leaderboard, _, lines = path.stem.rpartition("-")
+    leaderboard, _, lines = path.stem.partition("-")
     assert suite.name == (leaderboard if lines in FURTHER_LINES else path.stem)
 
 
@@ -50,6 +60,21 @@ def test_the_documented_suite_is_valid(tmp_path: Path) -> None:
     assert suite.horizons("shop") == (24, 48)
     assert suite.panels["shop"].described()["file"] == str(tmp_path / "shop.csv")
     assert all(f"`{key}`" in page or f"{key}:" in page for key in (*TOP, *LINE, *FILE_PANEL, *SYNTHETIC))
+
+
+def test_validation_may_choose_the_look_back(tmp_path: Path) -> None:
+    line = {"model": "DLinear", "arguments": {"max_steps": 2}, "search": {"input_size": [24, 36]}}
+    suite = read_suite(write(tmp_path, {**SUITE, "models": {"DLinear": line}}))
+    short, usual = (suite.cell(suite.lines[0], "AirPassengers", 1, chosen) for chosen in suite.lines[0].candidates())
+    assert (short.build(12).input_size, usual.build(12).input_size) == (24, 36)
+    assert [cell.described()["input_size"] for cell in (short, usual)] == [24, 36]
+    assert short.described()["protocol"] == usual.described()["protocol"]  # the same targets: one table
+    assert json.loads(short.described()["arguments"])["input_size"] == 24
+    assert short.identity != usual.identity
+    data = suite.load("AirPassengers", None)
+    rows = [run_cell(cell, data, "test", test=False) for cell in (short, usual)]
+    assert [done.model.input_size for _, done in rows] == [24, 36]
+    assert rows[0][1].validation.count.sum() == rows[1][1].validation.count.sum()
 
 
 def test_every_combination_of_a_search_is_a_candidate(tmp_path: Path) -> None:
@@ -107,6 +132,10 @@ def test_a_cell_is_named_by_what_it_runs(tmp_path: Path) -> None:
         ({"models": {"EVE": {"model": "EVE", "search": [{"dropout": 0.1}, {"dropout": 0.1}]}}}, "search.1.=.*twice"),
         ({"models": {"EVE": {"model": "EVE", "search": [{}, {"h": 3}]}}}, "search.1.: 'h'"),
         ({"models": {"EVE": {"model": "EVE", "search": [{}, 3]}}}, "search.1.=3"),
+        ({"models": {"EVE": {"model": "EVE", "search": [{}, {"input_size": 0}]}}}, "search.1.: input_size=0"),
+        ({"models": {"EVE": {"model": "EVE", "search": {"input_size": [24, "36"]}}}}, "search: input_size='36'"),
+        ({"models": {"EVE": {"model": "EVE", "search": {"input_size": 24}}}}, "input_size=24"),
+        ({"models": {"EVE": {"model": "EVE", "arguments": {"input_size": 24}}}}, "arguments: 'input_size'"),
         ({"defaults": {"input_size": 24}}, "defaults: 'input_size'"),
         ({"seeds": []}, "seeds="),
         ({"seeds": [1, 1]}, "seeds="),

@@ -4,7 +4,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -33,7 +33,7 @@ class Cell:
         label: line of the leaderboard.
         model: name that `build_model` knows.
         seed: of weights, windows and noise.
-        arguments: of the model, beside h, input_size and seed.
+        arguments: of the model, beside h and seed; input_size only where it is not the protocol's.
     """
 
     protocol: Protocol
@@ -62,13 +62,18 @@ class Cell:
             version=__version__,
         )
 
+    @property
+    def own_protocol(self) -> Protocol:
+        """The protocol with this cell's own look-back: the same origins and targets."""
+        return replace(self.protocol, input_size=self.arguments.get("input_size", self.protocol.input_size))
+
     def described(self, **options: Any) -> dict[str, Any]:
         """The columns of a row that say what was run, without the identity; `options` are those of the runner."""
         return {
             "protocol": self.protocol.identity,
             "dataset": self.dataset,
             "h": self.h,
-            "input_size": self.protocol.input_size,
+            "input_size": self.own_protocol.input_size,
             "model": self.label,
             "arguments": json.dumps({"model": self.model, **options, **self.arguments}, sort_keys=True, default=str),
             "seed": self.seed,
@@ -80,11 +85,10 @@ class Cell:
         return build_model(
             self.model,
             self.h,
-            self.protocol.input_size,
-            season,
+            season=season,
             dataset=self.dataset,
             n_series=n_series,
-            **self.arguments,
+            **{"input_size": self.protocol.input_size, **self.arguments},
             **seed,
         )
 
@@ -122,7 +126,7 @@ def run_cell(
         done = evaluate(
             cell.build(data.info.season, len(data.series)),
             data,
-            cell.protocol,
+            cell.own_protocol,
             cell.h,
             test=test,
             stride=validation_stride(cell),

@@ -147,18 +147,29 @@ def _line(label: str, entry: Any, defaults: Mapping[str, Any], datasets: tuple[s
 def _search(where: str, found: Any) -> dict[str, list[Any]] | list[dict[str, Any]]:
     """Values by argument, or alternatives that differ; else a ValueError."""
     if isinstance(found, list):
-        alternatives = [model_arguments(f"{where}[{number}]", some) for number, some in enumerate(found)]
+        alternatives = [_choices(f"{where}[{number}]", some) for number, some in enumerate(found)]
         for number, some in enumerate(alternatives):
             if some in alternatives[:number]:
                 raise ValueError(f"{where}[{number}]={some!r} stands there twice")
         if len(alternatives) < 2:
             raise ValueError(f"{where}={found!r} is not allowed; give at least two alternatives")
         return alternatives
-    values_of = model_arguments(where, found)
+    values_of = _choices(where, found)
     for name, values in values_of.items():
         if not isinstance(values, list) or not values:
             raise ValueError(f"{where}: {name}={values!r} is not allowed; give a list of values to choose from")
     return values_of
+
+
+def _choices(where: str, found: Any) -> dict[str, Any]:
+    """As `model_arguments`; a look-back, or several, may be among what validation chooses from."""
+    found = _mapping(where, found, empty=True)
+    sizes = found.get("input_size", 1)
+    for size in sizes if isinstance(sizes, list) else [sizes]:
+        if not _is_int(size, 1):
+            raise ValueError(f"{where}: input_size={size!r} is not allowed; give a number of rows >= 1")
+    model_arguments(where, {name: value for name, value in found.items() if name != "input_size"})
+    return found
 
 
 def _panel(name: str, entry: dict[str, Any], folder: Path) -> tuple[Panel, Any]:
