@@ -29,8 +29,8 @@ class Line:
         arguments: fixed arguments of the model.
         by_dataset: further ones per dataset, each with its reason in the YAML file.
         search: what validation chooses from at the first seed: argument name to its values, jointly, or a list of
-            alternatives, each some arguments; `input_size` may be among them (the targets stay the same). The word "own" in a suite file stands for the search of the model's own
-            file in `configs/models`.
+            alternatives, each some arguments; `input_size` may be among them (the targets stay the same). The word
+            "own" in a suite file stands for the search of the model's own file in `configs/models`.
     """
 
     label: str
