@@ -9,7 +9,9 @@ from neuralforecast.utils import AirPassengersPanel
 
 import vdn_forecast
 from vdn_forecast import AREVE, EVE
+from vdn_forecast._compat import window_batches
 from vdn_forecast.control import UnitController
+from vdn_forecast.models.observing import watching
 from vdn_forecast.models.unit_figures import sigma_floors
 from vdn_forecast.neurons import UnitScale, VariationalLayer, energy, out_of_band
 
@@ -89,6 +91,17 @@ def test_without_kl_forecasts_are_those_without_control(when):
     )
     scale = late.models[0].layers[0].unit_scale.scale
     assert not torch.equal(scale, torch.ones_like(scale))  # yet the units were settled after training
+
+
+def test_units_are_settled_on_every_window_of_a_small_panel():
+    nf = fitted(control="balance")
+    (model,) = nf.models
+    with watching(model) as states:
+        (batch,) = window_batches(model, nf.dataset, "train", 10_000)
+        model(batch["windows_batch"])
+    band = model.controllers[0].band
+    middle = (band.lower * band.upper).sqrt()
+    torch.testing.assert_close(energy(states[0].mu), middle.expand(24), rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("changed", [{}, {"sigma": "scalar", "depth": 2, "latent_dim": 2}, {"sigma": "unit"}])

@@ -8,15 +8,17 @@ import torch
 from neuralforecast.tsdataset import TimeSeriesDataset
 from torch import Tensor
 
-from .._compat import window_batches
+from .._compat import count_windows, window_batches
 from ..control import MeanBatchNorm, UnitController, reestimate
 from ..losses import LatentMixture
+from .observing import evenly_spaced
 from .path_noise import noise_kernel
 
 if TYPE_CHECKING:
     from .base import VariationalModel
 
 STATISTICS_WINDOWS = 4096  # train windows behind the batch-norm statistics
+BALANCE_WINDOWS = 16384  # behind the units' energies: means of squares, to which rare windows give the most
 NOISE_WINDOWS = 512  # train windows behind the correlation of path noise, and as many of validation
 
 
@@ -55,8 +57,10 @@ def _balance(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
         layer.register_forward_hook(lambda _layer, _inputs, state, controller=controller: controller.gather(state))
         for controller, layer in pairs
     ]
+    spaced = evenly_spaced(count_windows(model, dataset, "train"), BALANCE_WINDOWS)
     try:
-        _pass_train_windows(model, dataset)
+        for batch in window_batches(model, dataset, "train", 512, spaced):
+            model(batch["windows_batch"])
     finally:
         for handle in handles:
             handle.remove()
