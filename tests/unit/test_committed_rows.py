@@ -16,7 +16,7 @@ TABLES = {  # by table: the suites that write it
     "benchmarks/results/first.csv": ["configs/benchmarks/first.yaml"],
     "benchmarks/results/ltsf.csv": [
         f"configs/benchmarks/ltsf{lines}.yaml"
-        for lines in ("", "-twins", "-searched", "-searched-ili", "-shrunk", "-series", "-peers", "-rivals", "-five")
+        for lines in ("", "-twins", "-searched", "-searched-ili", "-series", "-peers", "-rivals", "-five")
     ],
     "benchmarks/results/bound.csv": ["configs/benchmarks/bound.yaml"],
     "benchmarks/results/areve.csv": ["configs/benchmarks/areve.yaml"],

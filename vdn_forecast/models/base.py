@@ -21,7 +21,7 @@ from .outputs import asked
 from .path_noise import white
 from .paths import simulate_paths
 from .recording import RecordedModel
-from .settling import settle, unshrink
+from .settling import settle
 
 OBSERVE_EVERY = 10  # steps between statistics that nothing acts on
 
@@ -112,7 +112,6 @@ class VariationalModel(RecordedModel):
             warnings.warn(f"{self}: data outside of memory; no scale floor, no final statistics", stacklevel=2)
         for controller in self._controllers():
             controller.reset()
-        unshrink(self)
         self.history.clear()
         self.best_value.fill_(math.inf)
         self._best_state, self._checks_without_gain = None, 0

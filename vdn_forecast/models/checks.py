@@ -63,8 +63,6 @@ def check_arguments(arguments: Mapping[str, Any], trainer_kwargs: Mapping[str, A
             require_int(name, arguments[name], 1)
     require_int("patience_checks", arguments["patience_checks"], 0)
     require_int("random_seed", arguments["random_seed"], 0)
-    if not isinstance(arguments.get("shrinkage", False), bool):
-        raise ValueError(f"shrinkage={arguments['shrinkage']!r} is not allowed; it must be True or False")
     if arguments["decomposition_kernel"] % 2 == 0:
         raise ValueError(f"decomposition_kernel={arguments['decomposition_kernel']} is not allowed; it must be odd")
     require_choice("neuron", arguments["neuron"], NEURONS)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .._loss_arguments import RawMixture
 from ..losses import LatentMixture
-from ..neurons import Noise, Shrinkage
+from ..neurons import Noise
 from .build import HOST_ARGUMENTS, Choices, build_controllers, build_network, usual_control
 from .checks import check_arguments
 from .outputs import LOSS_ARGUMENTS, build_loss, build_scaler, keeps_locations, resolve_scaler
@@ -40,8 +40,6 @@ class EVE(Presets, TiedModel):
         sigma_init, sigma_floor, sigma_ceil: posterior scale at the start, and its limits (floor 0: none).
         mean_bound: no posterior mean is farther from zero (it saturates smoothly); None for no bound. Small panels and
             such whose later windows are unlike the earlier ones may gain (`benchmarks/studies/bound.md`).
-        shrinkage: whether what the last layer hands on is drawn towards what its priors' means would hand on, once
-            training is over, by a factor that validation chooses (`settling.shrink`; 1 without `val_size`).
         pool: k latents to one number: "mean", "sum" or "sum_sqrtk".
         emission: "identity", "affine" or "gaussian".
         learned_prior: N(m_i, s_i^2) learned per unit instead of N(0, 1).
@@ -100,7 +98,7 @@ class EVE(Presets, TiedModel):
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"control": "balance", "band_target": 1.0, "n_latent_samples": 1}
     """What None stands for where all else is at its default; searches begin there."""
-    ADDED_ARGUMENTS: Mapping[str, Any] = {**TiedModel.ADDED_ARGUMENTS, "mean_bound": None, "shrinkage": False}
+    ADDED_ARGUMENTS: Mapping[str, Any] = {**TiedModel.ADDED_ARGUMENTS, "mean_bound": None}
 
     def __init__(
         self,
@@ -126,7 +124,6 @@ class EVE(Presets, TiedModel):
         sigma_floor: float = 1e-4,
         sigma_ceil: float = 10.0,
         mean_bound: float | None = None,
-        shrinkage: bool = False,
         pool: str = "mean",
         emission: str = "identity",
         learned_prior: bool = False,
@@ -237,10 +234,6 @@ class EVE(Presets, TiedModel):
         self.controllers = build_controllers(arguments, choices.control)
         for controller, layer in zip(self._controllers(), self.layers, strict=True):
             controller.attach(layer)
-        if shrinkage and not self.is_mixture:
-            raise ValueError(f"shrinkage=True is not allowed with loss={self.loss}; it needs a LatentMixture")
-        if shrinkage:
-            self.layers[-1].shrinkage = Shrinkage()
         self.window_ar = None
         if ar != "none":
             self.window_ar, self.earlier_steps = WindowAR(ar, self.layers, ar_phi, ar_share, ar_share_cap), ar_stride

@@ -5,15 +5,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import torch
-import torch.distributed as dist
 from neuralforecast.tsdataset import TimeSeriesDataset
 from torch import Tensor
 
 from .._compat import count_windows, window_batches
 from ..control import MeanBatchNorm, UnitController, reestimate
-from ..control.statistics import is_distributed
 from ..losses import LatentMixture
-from ..neurons import Shrinkage
 from .observing import evenly_spaced
 from .path_noise import noise_kernel
 
@@ -22,15 +19,12 @@ if TYPE_CHECKING:
 
 STATISTICS_WINDOWS = 4096  # train windows behind the batch-norm statistics
 BALANCE_WINDOWS = 16384  # behind the units' energies: means of squares, to which rare windows give the most
-SHRINKAGE_WINDOWS = 1024  # validation windows that choose a factor
-FACTORS = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
-WORSE = 0.001  # of the lowest validation loss: of factors that do as well the smallest is taken
 NOISE_WINDOWS = 512  # train windows behind the correlation of path noise, and as many of validation
 
 
 @torch.no_grad()
 def settle(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
-    """Batch-norm statistics and balanced units over train windows, shrunk latents, and the kernel of paths' noise.
+    """Batch-norm statistics and balanced units over train windows, and the kernel of the emission noise of paths.
 
     Args:
         model: with its final weights, inside of a fit.
@@ -45,7 +39,6 @@ def settle(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
         except ValueError as error:  # a single window: the running statistics stay
             warnings.warn(f"{model}: {error}", UserWarning, stacklevel=2)
         _balance(model, dataset)
-        shrink(model, dataset)
         if isinstance(model.loss, LatentMixture):
             model.path_kernel.copy_(noise_kernel(_mixtures(model, dataset), model.loss))
     finally:
@@ -73,43 +66,6 @@ def _balance(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
             handle.remove()
     for controller, layer in pairs:
         controller.settle(layer)
-
-
-def shrink(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
-    """Choose the factor of the model's `Shrinkage`, where it has one and there is validation.
-
-    The smallest of `FACTORS` whose validation loss is at most `WORSE` above the lowest. A network that learnt more of
-    its training windows than holds later forecasts better when its latents are drawn towards the prior.
-    """
-    found = _shrinkages(model)
-    if not found or model.val_size == 0:
-        return
-    spaced = evenly_spaced(count_windows(model, dataset, "val"), SHRINKAGE_WINDOWS)
-    sums = torch.zeros(len(FACTORS), dtype=torch.float64)
-    for batch in window_batches(model, dataset, "val", 256, spaced):
-        seen = float(batch["mask"].sum())
-        for number, factor in enumerate(FACTORS):
-            for one in found:
-                one.factor.fill_(factor)
-            output = model.loss.domain_map(model(batch["windows_batch"]))
-            args = model.loss.scale_decouple(output=output, loc=batch["loc"], scale=batch["scale"])
-            sums[number] += float(model.loss(batch["y"], args, batch["mask"])) * seen
-    if is_distributed():
-        sums = sums.to(model.device)
-        dist.all_reduce(sums)
-    limit = sums.min() + WORSE * sums.min().abs()
-    for one in found:
-        one.factor.fill_(min(factor for factor, value in zip(FACTORS, sums, strict=True) if value <= limit))
-
-
-def unshrink(model: "VariationalModel") -> None:
-    """Before training."""
-    for one in _shrinkages(model):
-        one.factor.fill_(1.0)
-
-
-def _shrinkages(model: "VariationalModel") -> list[Shrinkage]:
-    return [module for module in model.modules() if isinstance(module, Shrinkage)]
 
 
 def _pass_train_windows(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:

@@ -2,7 +2,7 @@
 
 from .bands import BAND_SHAPES, PENALTY_KINDS, Band, band_penalty, energy, out_of_band
 from .graphs import GRAPHS, neighbours
-from .layer import EMISSIONS, POOLS, SIGMA_KINDS, Shrinkage, UnitScale, VariationalLayer
+from .layer import EMISSIONS, POOLS, SIGMA_KINDS, UnitScale, VariationalLayer
 from .noise import Noise, NoiseBank
 from .prior import GaussianPrior, kl_gaussian, kl_standard
 from .rewiring import forget_moments_, rest_of, rewire_
@@ -26,7 +26,6 @@ __all__ = [
     "GaussianPrior",
     "Noise",
     "NoiseBank",
-    "Shrinkage",
     "SparseTransition",
     "TrajectoryLayer",
     "Transition",

@@ -29,16 +29,6 @@ class UnitScale(nn.Module):
         self.register_buffer("scale", torch.ones(n_units))
 
 
-class Shrinkage(nn.Module):
-    """A factor rho: what a layer hands on is drawn towards what its priors' means would hand on; 1 leaves it."""
-
-    factor: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("factor", torch.ones(()))
-
-
 class VariationalLayer(nn.Module):
     """N units, each with an amortised posterior q(z_i | h) over k latents, a prior and a local ELBO.
 
@@ -70,7 +60,6 @@ class VariationalLayer(nn.Module):
         mu: Linear(D, N k); the rows of unit i are i k .. i k + k - 1.
         mu_transform: called as `mu_transform(mu, weights)` on the means; batch norm of means is put here.
         unit_scale: the regime "balance" puts a `UnitScale` here.
-        shrinkage: a model whose latents may be shrunk after training puts a `Shrinkage` here.
         z_transform: called on the latents [B, S, N, k] before they are pooled; diagnostics replace units here.
 
     Raises:
@@ -124,7 +113,6 @@ class VariationalLayer(nn.Module):
         self.register_buffer("mean_bound", None if mean_bound is None else torch.full((n_units,), float(mean_bound)))
         self.mu_transform: nn.Module | None = None
         self.unit_scale: UnitScale | None = None
-        self.shrinkage: Shrinkage | None = None
         self.z_transform: Callable[[Tensor], Tensor] | None = None
 
         self.sigma_net: nn.Linear | None = None
@@ -223,9 +211,6 @@ class VariationalLayer(nn.Module):
 
     def _pool(self, z: Tensor) -> Tensor:
         """[..., N, k] -> [..., N]"""
-        if self.shrinkage is not None:
-            rest = 0.0 if self.prior is None else self.prior.mean
-            z = rest + self.shrinkage.factor * (z - rest)
         pooled = z.squeeze(-1) if self.latent_dim == 1 else z.sum(-1) * self.pool_weight
         return pooled if self.unit_scale is None else pooled / self.unit_scale.scale
 
