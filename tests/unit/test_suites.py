@@ -32,15 +32,8 @@ def write(folder: Path, content: dict[str, object]) -> Path:
     return path
 
 
-FURTHER_LINES = {
-    "twins",
-    "searched",
-    "series",
-    "peers",
-    "rivals",
-    "five",
-    "searched-ili",
-}  # of a leaderboard that another suite began
+# lines of a leaderboard that another suite began
+FURTHER_LINES = {"twins", "searched", "searched-ili", "series", "peers", "rivals", "five"}
 OWN_RUNNER = set(CONFIGS.glob("eve-paper*.yaml"))  # read by test_eve_paper_suite.py
 
 
