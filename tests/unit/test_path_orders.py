@@ -111,22 +111,28 @@ def test_dependence_that_is_right_scores_better():
 
 
 def test_comparison_table(tmp_path):
+    """EVE's own paths beat their reorderings and, of the seeds that both have, another model's own."""
     origins = np.arange(0, 4000, 10)
     rng = np.random.default_rng(0)
-    for seed in (1, 2):
-        noise = rng.standard_normal(len(origins))
-        parts = []
-        for name in (OWN, *ORDERS):
-            level = 10.0 if name != OWN else 9.0
-            scores = {"energy_score": 5 + noise, "variogram_score": level + noise}
-            parts.append(pd.DataFrame({"origin": origins, "paths": name, **scores}))
-        table = pd.concat(parts).assign(dataset="ETTh1", model="EVE", seed=seed, h=96, cell=f"c{seed}")
-        table.to_parquet(tmp_path / f"c{seed}.parquet")
+    noise = {seed: rng.standard_normal(len(origins)) for seed in (1, 2, 3)}
+    for model, own, seeds in (("EVE", 9.0, (1, 2)), ("T2", 9.5, (1, 2, 3))):
+        for seed in seeds:
+            parts = []
+            for name in (OWN, *ORDERS):
+                scores = {
+                    "energy_score": 5 + noise[seed],
+                    "variogram_score": noise[seed] + (own if name == OWN else 10),
+                }
+                parts.append(pd.DataFrame({"origin": origins, "paths": name, **scores}))
+            table = pd.concat(parts).assign(dataset="ETTh1", model=model, seed=seed, h=96, cell=f"{model}{seed}")
+            table.to_parquet(tmp_path / f"{model}{seed}.parquet")
     found = compare(tmp_path)
-    assert len(found) == 2 * len(ORDERS)
-    variogram = found[found.score == "variogram_score"]
-    np.testing.assert_allclose(variogram.relative, -0.1, atol=0.02)
+    assert len(found) == 2 * 2 * (len(ORDERS) + 1)
+    variogram = found[(found.score == "variogram_score") & (found.model == "EVE")].set_index("against")
+    np.testing.assert_allclose(variogram.relative[list(ORDERS)], -0.1, atol=0.02)
+    assert variogram.relative["T2"] == pytest.approx(-0.5 / 9.5, abs=0.01)
     assert (variogram.relative_high < 0).all()
+    assert (variogram.seeds == 2).all()
     assert (found[found.score == "energy_score"].p > 0.05).all()
     with pytest.raises(ValueError, match="holds no results"):
         compare(tmp_path / "none")

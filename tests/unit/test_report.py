@@ -119,6 +119,26 @@ def test_an_unfinished_task_is_named_and_stays_out_of_averages() -> None:
     assert "tasks: 1, datasets: 1" in text
 
 
+def test_averages_take_the_most_cells_without_a_gap() -> None:
+    """A model of one task is left out, one of two as well (of equals more tasks), unless it has to stay."""
+    index = pd.MultiIndex.from_tuples([("a", 1), ("b", 1), ("c", 1)], names=["dataset", "h"])
+    errors = pd.DataFrame({"x": 1.0, "y": 2.0, "slow": [1.0, np.nan, np.nan], "z": [1.0, 1.0, np.nan]}, index)
+    assert tables.complete_tasks(errors).equals(errors[["x", "y"]])
+    assert tables.complete_tasks(errors.assign(w=[3.0, 3.0, np.nan])).equals(
+        errors.assign(w=3.0)[["x", "y", "z", "w"]].iloc[:2]
+    )
+    assert tables.complete_tasks(errors, ["x", "slow", "absent"]).equals(errors.iloc[:1])
+    none = errors.assign(x=np.nan)
+    assert tables.complete_tasks(none[["x"]]).empty
+
+
+def test_models_that_averages_leave_out_are_named() -> None:
+    rows = [values for values in panel() if (values["model"], values["dataset"]) != ("EVE", "ETTh2")]
+    text = " ".join(block for block in page("t", pd.DataFrame(rows)) if isinstance(block, str))
+    assert "leave out models without a result on some of them: EVE" in text
+    assert "tasks: 2, datasets: 2" in text
+
+
 def test_the_last_of_several_rows_counts_and_a_half_row_does_not(tmp_path: Path) -> None:
     again = row("EVE", error=0.5, cell="again")
     path = write(tmp_path / "r.csv", [*panel(), again])

@@ -107,10 +107,14 @@ def over_tasks(rows: pd.DataFrame, baseline: str | None, reference: str, suffix:
     measure = tables.ranked_measure(rows)
     every = tables.task_errors(rows, measure)
     yield Heading("Over tasks", 3)
-    complete = tables.complete_tasks(every)
+    usual = [baseline] if baseline is not None else [name for name in BASELINES if name in every][:1]
+    complete = tables.complete_tasks(every, [reference, *usual])
     left_out = [f"{dataset} h={h}" for dataset, h in every.index if (dataset, h) not in complete.index]
     if left_out:
-        yield f"Averages over tasks leave out {', '.join(left_out)}, where not every model has a result yet."
+        yield f"Averages over tasks leave out {', '.join(left_out)}, where not every model of theirs has a result yet."
+    absent = [str(model) for model in every if model not in complete]
+    if absent:
+        yield f"Averages over tasks leave out models without a result on some of them: {', '.join(absent)}."
     if complete.empty or complete.shape[1] < 2:
         yield "No averages over tasks: they need two models and a task that every model ran."
     else:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -152,9 +153,19 @@ def task_errors(rows: pd.DataFrame, measure: str = "crps19") -> pd.DataFrame:
     return table.rename_axis(columns=None)
 
 
-def complete_tasks(errors: pd.DataFrame) -> pd.DataFrame:
-    """The tasks that every model ran: only these enter an average over tasks."""
-    return errors.dropna()
+def complete_tasks(errors: pd.DataFrame, keep: Collection[str] = ()) -> pd.DataFrame:
+    """Tasks and models without a gap: only these enter an average over tasks.
+
+    Leaves out the models with the fewest tasks, as many as give the most cells (tasks x models); of equals, more tasks.
+
+    Args:
+        errors: of `task_errors`.
+        keep: models that stay, at the expense of tasks that they have not run.
+    """
+    counts = errors.notna().sum()
+    kept = set(keep) & set(errors.columns)
+    parts = [errors.loc[:, counts >= least].dropna() for least in sorted(counts.unique())]
+    return max((part for part in parts if kept <= set(part.columns)), key=lambda part: (part.size, len(part)))
 
 
 def win_rates(errors: pd.DataFrame) -> pd.DataFrame:
@@ -210,7 +221,7 @@ def ranking(errors: pd.DataFrame, baseline: str, draws: int = 10_000, seed: int 
 
 
 def cost_table(rows: pd.DataFrame, reference: str, measure: str = "crps19") -> pd.DataFrame:
-    """Accuracy against cost over the tasks that every model ran.
+    """Accuracy against cost over the tasks of `complete_tasks`.
 
     Args:
         rows: of one protocol.
@@ -221,10 +232,12 @@ def cost_table(rows: pd.DataFrame, reference: str, measure: str = "crps19") -> p
         model, relative_error (geometric mean over tasks), fit_seconds and n_parameters (means over tasks of the median
         over seeds: one run of a busy machine does not move it).
     """
-    errors = complete_tasks(task_errors(rows, measure))
+    errors = complete_tasks(task_errors(rows, measure), [reference])
     relative = log_relative(errors, reference).mean().apply(np.exp)
     index = pd.MultiIndex.from_frame(rows[["dataset", "h"]])
-    by_task = rows[index.isin(errors.index)].groupby(["model", "dataset", "h"])[["fit_seconds", "n_parameters"]]
+    by_task = rows[index.isin(errors.index) & rows["model"].isin(errors.columns)].groupby(["model", "dataset", "h"])[
+        ["fit_seconds", "n_parameters"]
+    ]
     costs = by_task.median().groupby("model").mean()
     table = costs.assign(relative_error=relative).rename_axis("model").reset_index()
     return table[["model", "relative_error", "fit_seconds", "n_parameters"]].sort_values("relative_error")
