@@ -39,8 +39,9 @@ class RawMixture(NamedTuple):
 
     def components(self, scale_floor: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Locations and scales in the unit of y, [B, C, h] each with C = S M; `scale_floor` as in `LatentMixture`."""
-        loc = self.raw[:, :, 0].flatten(1, 2)  # [B, C, h], a copy
-        scale = F.softplus(self.raw[:, :, 1].flatten(1, 2)).add_(scale_floor)
+        raw = self.raw.float() if self.raw.dtype in (torch.float16, torch.bfloat16) else self.raw  # under autocast
+        loc = raw[:, :, 0].reshape(raw.shape[0], -1, raw.shape[-1]).clone()  # [B, C, h]
+        scale = F.softplus(raw[:, :, 1].flatten(1, 2)).add_(scale_floor)
         if self.base is not None:
             loc = loc.add_(self.base.unsqueeze(1))
         if self.shift is not None and self.scale is not None:

@@ -24,8 +24,8 @@ from vdn_forecast._loss_arguments import (
     objective_weights_of,
     positive_int,
 )
+from vdn_forecast._mixture_error import mixture_error
 from vdn_forecast._mixture_likelihood import normal_mixture_nll, raw_mixture_nll, with_background
-from vdn_forecast.mixture_scores import mixture_scores
 
 
 class LatentMixture(GMM):
@@ -227,19 +227,18 @@ class LatentMixture(GMM):
             The average over the steps weighted with `mask`, a scalar.
         """
         if isinstance(distr_args, RawMixture):
-            return self._raw_objective(y, distr_args, mask)
+            if self.training:
+                return self._raw_objective(y, distr_args, mask)
+            return self._evaluation(y, *distr_args.components(self.scale_floor), mask)
         if not isinstance(distr_args, MixtureArgs):
             distr_args = MixtureArgs.build(distr_args[0], distr_args[1], None, None)
-        observed = None if mask is None else mask != 0
-        if self.training:
-            loc, scale, target = distr_args.unit_loc, distr_args.unit_scale, distr_args.standardize(y)
-        else:
-            loc, scale, target = distr_args[0], distr_args[1], y
-        if observed is not None:
-            # before any arithmetic with the parameters: a NaN under mask 0 would survive in their gradient
-            target = torch.where(observed, target, mixture.mixture_mean(loc).detach())
         if not self.training:
-            return weighted_average(self._eval_values(target, loc, scale), weights=mask)
+            loc, scale = (part.squeeze(2).transpose(1, 2) for part in distr_args)  # [B, C, h]
+            return self._evaluation(y, loc, scale, mask)
+        loc, scale, target = distr_args.unit_loc, distr_args.unit_scale, distr_args.standardize(y)
+        if mask is not None:
+            # before any arithmetic with the parameters: a NaN under mask 0 would survive in their gradient
+            target = torch.where(mask != 0, target, mixture.mixture_mean(loc).detach())
         weights = self.objective_weights.items()
         return torch.stack([w * self._objective(name, target, loc, scale, mask) for name, w in weights]).sum()
 
@@ -279,20 +278,15 @@ class LatentMixture(GMM):
         value = with_background(value, 0.0 if self.trajectory else self.background).mean(-1)
         return weighted_average(value / steps, weights=mask)
 
-    def _eval_values(self, y: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-        """`eval_objective` of every step, [B, h, 1]."""
-        if self.eval_objective == "mse":
-            return (y - mixture.mixture_mean(loc)).square()
-        if self.eval_objective == "mixture":
-            return -mixture.mixture_log_prob(y, loc, scale, self.df)
-        if self.df is None and loc.dtype == torch.float32 and not torch.is_grad_enabled():  # many: a table is as good
-            loc, scale = (part.squeeze(2).transpose(1, 2).contiguous() for part in (loc, scale))  # [B, C, h]
-            return mixture_scores(y.squeeze(2), loc, scale, quantiles=False).crps.unsqueeze(2)
-        if self.df is None:
-            return mixture.mixture_crps(y, loc, scale)
-        # exact to 1e-4 would be mixture_crps_quadrature, at some twenty times the cost in every validation
-        quantiles = mixture.mixture_quantiles(loc, scale, mixture.LEVELS_19, self.df)
-        return mixture.crps_from_quantiles(y, quantiles, mixture.LEVELS_19)
+    def _evaluation(
+        self, y: torch.Tensor, loc: torch.Tensor, scale: torch.Tensor, mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        """`eval_objective`, averaged with the weights of `mask`; y [B, h, 1], loc and scale [B, C, h] in its unit."""
+        target = y.squeeze(2)
+        if mask is not None:
+            target = torch.where(mask.squeeze(2) != 0, target, loc.mean(1).detach())
+        values = mixture_error(self.eval_objective, target, loc, scale, self.df)
+        return weighted_average(values.unsqueeze(2), weights=mask)
 
 
 neuralforecast.register_loss(LatentMixture)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -10,8 +11,11 @@ from neuralforecast import NeuralForecast
 from neuralforecast.losses.pytorch import MAE, MQLoss
 from neuralforecast.models import MLP
 from neuralforecast.utils import AirPassengersPanel
+from tiny_models import PANEL, SMALL
 
+from vdn_forecast import EVE
 from vdn_forecast.losses import LatentMixture
+from vdn_forecast.models import base
 
 
 def fitted(loss, **kwargs) -> NeuralForecast:
@@ -67,3 +71,22 @@ def test_fit_predict_save_load(loss, tmp_path):
 def test_other_validation_losses(valid_loss):
     nf = fitted(LatentMixture(n_samples=2, n_components=2), valid_loss=valid_loss)
     assert all(np.isfinite(value) for _, value in nf.models[0].valid_trajectories)
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"eval_objective": "mixture"}, {"eval_objective": "mse"}, {"n_components": 1}]
+)
+def test_validation_as_the_network_emits_equals_validation_in_the_hosts_layout(monkeypatch, arguments):
+    """The same numbers, gaps in y included, and hence the same training."""
+    gaps = PANEL.assign(available_mask=1.0)
+    gaps.loc[gaps.index[-20:-16], "available_mask"] = 0.0
+    checks = {}
+    for way in ("raw", "host"):
+        if way == "host":
+            monkeypatch.setattr(base, "raw_validation", nullcontext)
+        nf = NeuralForecast(models=[EVE(**SMALL, **arguments)], freq="ME")
+        nf.fit(gaps, val_size=24)
+        checks[way] = [value for _, value in nf.models[0].valid_trajectories]
+        assert not nf.models[0].hands_raw
+    assert len(checks["raw"]) >= 3
+    np.testing.assert_allclose(checks["raw"], checks["host"], rtol=1e-6)

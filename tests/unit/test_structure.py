@@ -43,6 +43,7 @@ PARTS = {
     "_loss_arguments": "losses",
     "_quantile_search": "losses",
     "_mixture_likelihood": "losses",
+    "_mixture_error": "losses",
     "_mixture_table": "losses",
     "_table_inverse": "losses",
     "mixture_scores": "losses",

@@ -17,7 +17,7 @@ from ..neurons import UnitState
 from .checks import check_dataset, fill_absent_buffers, without_gaps
 from .history import History
 from .optimization import adamw_with_cosine
-from .outputs import asked
+from .outputs import asked, raw_validation
 from .path_noise import white
 from .paths import simulate_paths
 from .recording import RecordedModel
@@ -117,7 +117,7 @@ class VariationalModel(RecordedModel):
         self._best_state, self._checks_without_gain = None, 0
         if self.trainer.world_size > 1:  # ranks that share a seed would draw the same noise
             torch.manual_seed(self.random_seed + self.global_rank)
-        self._keep_rng()
+        self._rng_state = torch.get_rng_state()
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """NeuralForecast's loss plus the units' KL, local and band terms of the same forward pass."""
@@ -133,7 +133,7 @@ class VariationalModel(RecordedModel):
             value = float(torch.as_tensor(penalty).detach())
             if not math.isfinite(value):  # NeuralForecast's own guard sees the forecast loss only
                 raise FloatingPointError(f"the units' KL, band or local terms are {value}; lower learning_rate")
-        self._keep_rng()
+        self._rng_state = torch.get_rng_state()
         return loss + penalty
 
     def regularizer(self, states: list[UnitState], forecast_loss: Tensor) -> Tensor | float:
@@ -173,6 +173,11 @@ class VariationalModel(RecordedModel):
         """Whether `forward` gives a `RawMixture`: a training step whose loss can take it, or `hands_raw`."""
         return self.hands_raw or (self._sampling and getattr(self.loss, "takes_raw", False))
 
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        """NeuralForecast's, without a copy into its layout where the loss scores its own mixture."""
+        with raw_validation(self):
+            return super().validation_step(batch, batch_idx)
+
     def on_validation_end(self) -> None:
         """Keep the best weights, stop when patience ends; leave the random state as training had it."""
         if self._rng_state is not None:
@@ -202,9 +207,6 @@ class VariationalModel(RecordedModel):
         dataset = self.trainer.datamodule.dataset
         if isinstance(dataset, TimeSeriesDataset):
             settle(self, dataset)
-
-    def _keep_rng(self) -> None:
-        self._rng_state = torch.get_rng_state()
 
     def _controllers(self) -> list[UnitController]:
         return [controller for controller in self.controllers if isinstance(controller, UnitController)]

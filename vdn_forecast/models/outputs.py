@@ -106,3 +106,15 @@ def asked(model: Any, raw: bool = True) -> Iterator[None]:
         if getattr(loss, "is_distribution_output", False):
             for name, value in saved.items():
                 setattr(loss, name, value)
+
+
+@contextmanager
+def raw_validation(model: Any) -> Iterator[None]:
+    """A loss that scores its own Normal mixture reads it as the network emits it."""
+    before = model.hands_raw
+    itself = model.valid_loss is model.loss and isinstance(model.loss, LatentMixture)
+    model.hands_raw = before or (itself and model.loss.df is None)
+    try:
+        yield
+    finally:
+        model.hands_raw = before
