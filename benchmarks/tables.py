@@ -172,23 +172,17 @@ WAYS = {
     "gaussian_copula": "NeuralForecast's Gaussian copula",
     "schaake_shuffle": "NeuralForecast's Schaake shuffle",
     "ar1_residuals": "AR(1) copula of validation residuals",
+    "T2": "own paths of T2, the network without noise",
 }
 
 
 def paths() -> str:
-    """Scores of a model's own paths relative to other ways of joining the same marginals, a row per way."""
+    """Scores of EVE's own paths relative to other ways of joining the same marginals and to a twin's, a row each."""
     rows = pd.read_csv(RESULTS / "paths" / "paths.csv")
-    columns = [
-        (score, dataset, model)
-        for score in ("variogram_score", "energy_score")
-        for dataset in ORDER
-        for model in rows.loc[rows["dataset"] == dataset, "model"].unique()
-    ]
-    several = rows["model"].nunique() > 1
-    heads = [f"{d} {m if several else ''}".strip() + f", {score.split('_')[0]}" for score, d, m in columns]
-    lines = _head("EVE's paths against", *heads)
-    key = ["score", "dataset", "model", "against"]
-    found = {tuple(row[name] for name in key): row for row in rows.to_dict("records")}
+    rows = rows[rows["model"] == "EVE"]
+    columns = [(s, d) for s in ("variogram_score", "energy_score") for d in ORDER if d in set(rows["dataset"])]
+    lines = _head("EVE's paths against", *(f"{dataset}, {score.split('_')[0]}" for score, dataset in columns))
+    found = {(row["score"], row["dataset"], row["against"]): row for row in rows.to_dict("records")}
     for way, title in WAYS.items():
         cells = []
         for column in columns:

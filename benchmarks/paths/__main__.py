@@ -4,11 +4,12 @@
     python -m benchmarks.paths table benchmarks/results/paths
 
 `run` writes one small parquet per line, dataset and seed (its scores at every scored origin) and skips what is there.
-`table` writes `paths.csv`: differences of the model's own paths from each other way of joining the same marginals, with
-the protocol's paired block bootstrap over seeds and origins.
+`table` writes `paths.csv`: differences of the model's own paths from each other way of joining the same marginals, and
+from the own paths of each other model of the folder, with the protocol's paired block bootstrap over seeds and origins.
 """
 
 import argparse
+import itertools
 import sys
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def run(suite_file: Path, out: Path, only: list[str] | None, lines: list[str] | 
 
 
 def compare(folder: Path) -> pd.DataFrame:
-    """One row per dataset, model, score and other way of joining.
+    """Each model's own paths against other ways of joining its marginals, and against every other model's own paths.
 
     Raises:
         ValueError: no results in the folder.
@@ -61,38 +62,45 @@ def compare(folder: Path) -> pd.DataFrame:
         raise ValueError(f"{folder} holds no results; `run` writes them")
     scores = pd.concat([pd.read_parquet(path) for path in files], ignore_index=True)
     rows = []
-    for key, part in scores.groupby(["dataset", "model", "h"], sort=True):
+    for key, part in scores.groupby(["dataset", "h"], sort=True):
         assert isinstance(key, tuple)
-        dataset, model, h = str(key[0]), str(key[1]), int(part["h"].iloc[0])
-        for score in SCORES:
-            # [origins, ways x seeds], seeds in order: the bootstrap must not depend on the files' names
-            wide = part.pivot(index="origin", columns=["paths", "seed"], values=score).sort_index(axis=1)
+        dataset, h = str(key[0]), int(part["h"].iloc[0])
+        models = sorted(part["model"].unique())
+        for model, score in itertools.product(models, SCORES):
+            # [origins, models x ways x seeds], seeds in order: the bootstrap must not depend on the files' names
+            wide = part.pivot(index="origin", columns=["model", "paths", "seed"], values=score).sort_index(axis=1)
             stride = int(np.diff(wide.index.to_numpy())[0])
             block = block_length(h, DATASETS[dataset].season, stride)
-            own = wide[OWN].to_numpy().T
-            for name in ORDERS:
-                other = wide[name].to_numpy().T
-                found = paired_difference(own, other, block)
-                mean = float(other.mean())
+            others = [(model, name, name) for name in ORDERS] + [(each, OWN, each) for each in models if each != model]
+            for other_model, way, against in others:
+                ours, theirs = _shared(wide[model][OWN], wide[other_model][way])
+                found = paired_difference(ours, theirs, block)
+                mean = float(theirs.mean())
                 rows.append(
                     {
                         "dataset": dataset,
                         "model": model,
                         "h": h,
                         "score": score,
-                        "against": name,
-                        "own": float(own.mean()),
+                        "against": against,
+                        "own": float(ours.mean()),
                         "other": mean,
                         "relative": found.mean / mean,
                         "relative_low": found.low / mean,
                         "relative_high": found.high / mean,
                         "p": found.p,
-                        "seeds": len(own),
+                        "seeds": len(theirs),
                         "origins": found.origins,
                         "blocks": found.origins / found.block,
                     }
                 )
     return pd.DataFrame(rows)
+
+
+def _shared(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of the seeds that both have, [seeds, origins] each."""
+    seeds = ours.dropna(axis=1).columns.intersection(theirs.dropna(axis=1).columns)
+    return ours[seeds].to_numpy().T, theirs[seeds].to_numpy().T
 
 
 def main() -> None:
