@@ -35,6 +35,13 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "EVE, heterogeneous band": ("EVE", {"band_shape": "heterogeneous", "band_spread": 8.0}),
     "EVE, bounded means": ("EVE", {"mean_bound": 0.15, "n_latent_samples": 2}),  # the default then
     "EVE, means bounded at .6": ("EVE", {"mean_bound": 0.6}),
+    "EVE, means compressed": ("EVE", {"mean_compression": 0.2}),
+    "EVE, means compressed at .1": ("EVE", {"mean_compression": 0.1}),
+    "EVE, means compressed at .3": ("EVE", {"mean_compression": 0.3}),
+    "EVE, means compressed, heterogeneous band": (
+        "EVE",
+        {"mean_compression": 0.2, "band_shape": "heterogeneous", "band_spread": 8.0},
+    ),
     "AREVE": ("AREVE", {}),
 }
 SHARES = ("out", "frac_too_low", "frac_too_high", "out_batch", "out_series", "mu2_mean", "kl_total")

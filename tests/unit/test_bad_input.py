@@ -76,6 +76,7 @@ def fit(df: pd.DataFrame, val_size: int = 12, **kwargs) -> NeuralForecast:
         ({"sigma_init": 0.0}, ["sigma_init", "0.0"]),
         ({"mean_bound": 0.0}, ["mean_bound", "0.0"]),
         ({"mean_bound": float("nan")}, ["mean_bound", "nan"]),
+        ({"mean_compression": 0.0}, ["mean_compression", "0.0"]),
         ({"sigma_floor": 2.0, "sigma_ceil": 1.0}, ["sigma_floor", "2.0"]),
         ({"guard_sigma_floor": 2.0, "guard_sigma_ceil": 1.0}, ["sigma_floor", "2.0"]),
         ({"pool": "max"}, ["pool", "max", "mean"]),

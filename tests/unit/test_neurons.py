@@ -134,8 +134,22 @@ def test_bounded_means_saturate_and_small_ones_are_as_they_were():
     assert layer(context, torch.full((6, 1, 4, 2), 100.0)).z.min() > 29  # the noise has no bound
 
 
-def test_a_rescaled_unit_takes_its_bound_along():
-    layer = VariationalLayer(5, 4, 2, mean_bound=0.5)
+def test_compressed_means_grow_as_their_logarithm_and_small_ones_are_as_they_were():
+    layer, plain = VariationalLayer(5, 4, 2, mean_compression=0.5), VariationalLayer(5, 4, 2)
+    plain.load_state_dict(layer.state_dict(), strict=False)
+    context = torch.randn(6, 5)
+    for size in (1e-3, 1.0, 1e3):
+        squeezed, free = layer(size * context, None).mu, plain(size * context, None).mu
+        torch.testing.assert_close(0.5 * (squeezed / 0.5).sinh(), free, rtol=1e-4, atol=1e-6)
+    small, near = layer(1e-3 * context, None).mu, plain(1e-3 * context, None).mu
+    torch.testing.assert_close(small, near, rtol=1e-4, atol=1e-7)
+    far, farther = layer(1e6 * context, None).mu.abs(), layer(1e7 * context, None).mu.abs()
+    torch.testing.assert_close(farther - far, torch.full_like(far, 0.5 * math.log(10)), rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("limit", ["mean_bound", "mean_compression"])
+def test_a_rescaled_unit_takes_its_limit_along(limit):
+    layer = VariationalLayer(5, 4, 2, **{limit: 0.5})
     context, factor = torch.randn(6, 5), torch.tensor([0.5, 1.0, 2.0, 4.0])
     before = layer(context, None).mu
     layer.rescale_units_(factor)
@@ -200,6 +214,7 @@ def test_layer_refuses_bad_arguments_and_shapes():
         {"sigma_ceil": 0.0},
         {"tau_init": 0.0},
         {"mean_bound": 0.0},
+        {"mean_compression": -1.0},
         {"prior": GaussianPrior(3)},
     ):
         name = next(iter(bad))

@@ -328,6 +328,7 @@ def test_no_posterior_beats_the_committed_rate(seed, phi, n):
     )
 
 
-def test_a_layer_of_trajectories_refuses_bounded_means():
-    with pytest.raises(ValueError, match=r"mean_bound=0\.5"):
-        TrajectoryLayer(3, SparseTransition(4, graph="none"), mean_bound=0.5)
+@pytest.mark.parametrize("limit", ["mean_bound", "mean_compression"])
+def test_a_layer_of_trajectories_refuses_limited_means(limit):
+    with pytest.raises(ValueError, match=rf"{limit}=0\.5"):
+        TrajectoryLayer(3, SparseTransition(4, graph="none"), **{limit: 0.5})

@@ -26,7 +26,7 @@ HOST_ARGUMENTS = (
 
 _STACK = (
     *("latent_dim", "depth", "learned_prior", "sigma", "sigma_init", "sigma_floor", "sigma_ceil", "mean_bound"),
-    *("pool", "emission"),
+    *("mean_compression", "pool", "emission"),
 )
 _CONTROL = (
     *("kl_weight", "kl_weight_min", "kl_weight_max", "kl_min", "kl_max", "thermostat", "thermostat_rate"),

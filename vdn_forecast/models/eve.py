@@ -40,6 +40,8 @@ class EVE(Presets, TiedModel):
         sigma_init, sigma_floor, sigma_ceil: posterior scale at the start, and its limits (floor 0: none).
         mean_bound: no posterior mean is farther from zero (it saturates smoothly); None for no bound. Small panels and
             such whose later windows are unlike the earlier ones may gain (`benchmarks/studies/bound.md`).
+        mean_compression: c; posterior means beyond c grow as their logarithm, which keeps units in their bands where
+            later windows are unlike the earlier ones (.2; `benchmarks/studies/compression.md`); None for linear means.
         pool: k latents to one number: "mean", "sum" or "sum_sqrtk".
         emission: "identity", "affine" or "gaussian".
         learned_prior: N(m_i, s_i^2) learned per unit instead of N(0, 1).
@@ -98,7 +100,7 @@ class EVE(Presets, TiedModel):
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"control": "balance", "band_target": 1.0, "n_latent_samples": 1}
     """What None stands for where all else is at its default; searches begin there."""
-    ADDED_ARGUMENTS: Mapping[str, Any] = {**TiedModel.ADDED_ARGUMENTS, "mean_bound": None}
+    ADDED_ARGUMENTS: Mapping[str, Any] = {**TiedModel.ADDED_ARGUMENTS, "mean_bound": None, "mean_compression": None}
 
     def __init__(
         self,
@@ -124,6 +126,7 @@ class EVE(Presets, TiedModel):
         sigma_floor: float = 1e-4,
         sigma_ceil: float = 10.0,
         mean_bound: float | None = None,
+        mean_compression: float | None = None,
         pool: str = "mean",
         emission: str = "identity",
         learned_prior: bool = False,

@@ -51,12 +51,14 @@ class VariationalLayer(nn.Module):
         tau_init: start of tau_i, the scale of the local likelihood (and of the "gaussian" emission's noise).
         mean_bound: b; means become mu / sqrt(1 + (mu / b)^2) and saturate where windows are unlike those of training;
             None for no bound.
+        mean_compression: c; means become c asinh(mu / c), as they were within c and their logarithm far beyond it, so
+            that no window puts a unit far from where training had it; None for none.
         learn_tau: make tau_i a parameter; "gaussian" emission always does.
         prior: p(z_i); None for a fixed N(0, 1).
         deterministic: the twin: z = mu, no sigma, no prior, no tau ("gaussian" emission becomes "affine").
 
     Attributes:
-        mean_bound: [N] or None.
+        mean_bound, mean_compression: [N] or None.
         mu: Linear(D, N k); the rows of unit i are i k .. i k + k - 1.
         mu_transform: called as `mu_transform(mu, weights)` on the means; batch norm of means is put here.
         unit_scale: the regime "balance" puts a `UnitScale` here.
@@ -67,6 +69,7 @@ class VariationalLayer(nn.Module):
     """
 
     mean_bound: Tensor | None
+    mean_compression: Tensor | None
 
     def __init__(
         self,
@@ -83,6 +86,7 @@ class VariationalLayer(nn.Module):
         tau_init: float = 0.3,
         learn_tau: bool = False,
         mean_bound: float | None = None,
+        mean_compression: float | None = None,
         prior: GaussianPrior | None = None,
         deterministic: bool = False,
     ) -> None:
@@ -97,8 +101,11 @@ class VariationalLayer(nn.Module):
         require_range("sigma_floor", sigma_floor, 0.0, sigma_ceil)
         require_range("sigma_init", sigma_init, sigma_floor, sigma_ceil, open_low=sigma_floor == 0)
         require_range("tau_init", tau_init, 0.0, open_low=True)
-        if mean_bound is not None:
-            require_range("mean_bound", mean_bound, 0.0, open_low=True)
+        for name, limit in (("mean_bound", mean_bound), ("mean_compression", mean_compression)):
+            if limit is not None:
+                require_range(name, limit, 0.0, open_low=True)
+            # per unit, as a rescaled unit takes them along
+            self.register_buffer(name, None if limit is None else torch.full((n_units,), float(limit)))
         if prior is not None and tuple(prior.mean.shape) != (n_units, latent_dim):
             raise ValueError(f"prior has shape {tuple(prior.mean.shape)}; it must be {(n_units, latent_dim)}")
         self.in_features, self.n_units, self.latent_dim = in_features, n_units, latent_dim
@@ -109,8 +116,6 @@ class VariationalLayer(nn.Module):
         # pool(z) = pool_weight * sum over k
         self.pool_weight = {"mean": 1 / latent_dim, "sum": 1.0, "sum_sqrtk": latent_dim**-0.5}[pool]
         self.mu = nn.Linear(in_features, n_units * latent_dim)
-        # per unit, as a rescaled unit's bound moves along
-        self.register_buffer("mean_bound", None if mean_bound is None else torch.full((n_units,), float(mean_bound)))
         self.mu_transform: nn.Module | None = None
         self.unit_scale: UnitScale | None = None
         self.z_transform: Callable[[Tensor], Tensor] | None = None
@@ -170,6 +175,9 @@ class VariationalLayer(nn.Module):
         mu = self.mu(context).unflatten(-1, units)  # [B(, S), N, k]
         if self.mean_bound is not None:
             mu = mu * torch.rsqrt(1.0 + (mu / self.mean_bound.unsqueeze(-1)).square())
+        if self.mean_compression is not None:
+            knee = self.mean_compression.unsqueeze(-1)  # [N, 1]
+            mu = knee * torch.asinh(mu / knee)
         if self.mu_transform is not None:
             mu = self.mu_transform(mu, weights)
         if self.unit_scale is not None:
@@ -246,12 +254,13 @@ class VariationalLayer(nn.Module):
 
     @torch.no_grad()
     def rescale_units_(self, factor: Tensor) -> list[nn.Parameter]:
-        """Multiply mu of unit i by `factor` [N] (rows of W_mu, b_mu, bound), in place; return what was touched."""
+        """Multiply mu of unit i by `factor` [N] (rows of W_mu, b_mu, limits), in place; return what was touched."""
         rows = factor.repeat_interleave(self.latent_dim)  # [N k]
         self.mu.weight.mul_(rows.unsqueeze(-1))
         self.mu.bias.mul_(rows)
-        if self.mean_bound is not None:
-            self.mean_bound.mul_(factor)
+        for limit in (self.mean_bound, self.mean_compression):
+            if limit is not None:
+                limit.mul_(factor)
         return list(self.mu.parameters())
 
 

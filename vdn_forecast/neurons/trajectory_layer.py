@@ -27,15 +27,17 @@ class TrajectoryLayer(VariationalLayer):
         in_features: D, of a patch's context.
         transition: the prior; it has N, k and whether the layer is a deterministic twin.
         sigma: see `VariationalLayer`.
-        **layer: further arguments of `VariationalLayer`; no emission, prior or mean_bound (the moments are linear).
+        **layer: further arguments of `VariationalLayer`; no emission or prior, no mean_bound or mean_compression (the
+            moments are linear).
 
     Raises:
         ValueError: a bad argument, by name.
     """
 
     def __init__(self, in_features: int, transition: Transition, *, sigma: str = "unit", **layer: Any) -> None:
-        if layer.get("mean_bound") is not None:
-            raise ValueError(f"mean_bound={layer['mean_bound']!r} is not allowed; the moments need linear means")
+        for name in ("mean_bound", "mean_compression"):
+            if layer.get(name) is not None:
+                raise ValueError(f"{name}={layer[name]!r} is not allowed; the moments need linear means")
         super().__init__(
             in_features,
             transition.n_units,
