@@ -136,6 +136,7 @@ def test_bounded_means_saturate_and_small_ones_are_as_they_were():
 
 def test_compressed_means_grow_as_their_logarithm_and_small_ones_are_as_they_were():
     layer, plain = VariationalLayer(5, 4, 2, mean_compression=0.5), VariationalLayer(5, 4, 2)
+    torch.nn.init.zeros_(layer.mu.bias)
     plain.load_state_dict(layer.state_dict(), strict=False)
     context = torch.randn(6, 5)
     for size in (1e-3, 1.0, 1e3):
