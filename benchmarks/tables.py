@@ -112,13 +112,11 @@ def horizons() -> str:
 
 def _measures(name: str, rows: pd.DataFrame, models: list[str]) -> str:
     """A line of `horizons`: per model the means of both measures over `rows`."""
-    names = ["crps19", "mse"]
-    means = rows.groupby("model")[names].mean()
-    best = means == means.min()
+    means: dict[str, dict[str, float]] = rows.groupby("model")[["crps19", "mse"]].mean().to_dict()
     cells = (
         " / ".join(
-            f"**{means.at[model, name]:.4f}**" if best.at[model, name] else f"{means.at[model, name]:.4f}"
-            for name in names
+            f"**{by_model[model]:.4f}**" if by_model[model] == min(by_model.values()) else f"{by_model[model]:.4f}"
+            for by_model in means.values()
         )
         for model in models
     )
