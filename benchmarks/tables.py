@@ -112,7 +112,7 @@ def horizons() -> str:
 
 def _measures(name: str, rows: pd.DataFrame, models: list[str]) -> str:
     """A line of `horizons`: per model the means of both measures over `rows`."""
-    means: dict[str, dict[str, float]] = rows.groupby("model")[["crps19", "mse"]].mean().to_dict()
+    means = rows.groupby("model")[["crps19", "mse"]].mean().to_dict()
     cells = (
         " / ".join(
             f"**{by_model[model]:.4f}**" if by_model[model] == min(by_model.values()) else f"{by_model[model]:.4f}"
