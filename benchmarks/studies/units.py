@@ -36,7 +36,6 @@ LINES: dict[str, tuple[str, dict[str, Any]]] = {
     "EVE, bounded means": ("EVE", {"mean_bound": 0.15, "n_latent_samples": 2}),  # the default then
     "EVE, means bounded at .6": ("EVE", {"mean_bound": 0.6}),
     "EVE, means compressed": ("EVE", {"mean_compression": 0.2}),
-    "EVE, means compressed at .1": ("EVE", {"mean_compression": 0.1}),
     "EVE, means compressed at .3": ("EVE", {"mean_compression": 0.3}),
     "EVE, means compressed, heterogeneous band": (
         "EVE",
