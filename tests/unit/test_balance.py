@@ -146,3 +146,18 @@ def test_a_units_floor_moves_with_its_scale():
         build(control="balance", learned_prior=True)
     with pytest.raises(ValueError, match="control='balance' is not allowed with ar='prior'"):
         build(control="balance", ar="prior")
+
+
+def test_compressed_means_stay_near_their_band_on_windows_unlike_those_of_training(tmp_path):
+    linear, compressed = fitted(), fitted(mean_compression=0.05)
+    wild = PANEL.copy()  # ramps and cliffs: no such window in training
+    wild["y"] = wild.groupby("unique_id").cumcount().map(lambda row: 1000.0 * (row % 7) ** 4)
+    usual, unlike = (
+        [vdn_forecast.diagnose(nf, df).summary["out"].item() for nf in (linear, compressed)] for df in (PANEL, wild)
+    )
+    assert usual == [0.0, 0.0]
+    assert unlike[1] < 0.6 * unlike[0]
+    compressed.save(str(tmp_path), overwrite=True)
+    loaded = vdn_forecast.load(str(tmp_path))
+    assert loaded.models[0].hparams["mean_compression"] == 0.05
+    assert loaded.predict(PANEL).equals(compressed.predict(PANEL))
