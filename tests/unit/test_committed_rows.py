@@ -48,3 +48,12 @@ def test_suites_find_their_committed_rows(table):
     }
     lost = [(row["dataset"], row["model"], row["seed"]) for row in rows if row["cell"] not in known]
     assert not lost
+
+
+@pytest.mark.parametrize("table", [*TABLES, "benchmarks/results/ltsf-trials.csv"])
+def test_commands_name_a_suite_of_this_repository(table):
+    with (ROOT / table).open(newline="") as file:
+        commands = {row["command"] for row in csv.DictReader(file)}
+    assert {name for command in commands for name in command.split() if name.endswith(".yaml")} <= {
+        str(path.relative_to(ROOT)) for path in ROOT.glob("[!.]*/**/*.yaml")
+    }
