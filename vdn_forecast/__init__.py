@@ -15,6 +15,7 @@ from .losses import LatentMixture
 from .models import AREVE, ARVAE, EVE, VariationalModel
 from .sample_paths import sample_paths
 from .search import AUTOS, AutoAREVE, AutoARVAE, AutoEVE
+from .series_identity import tell_series
 
 register_models(
     {cls.__name__.lower(): cls for cls in (EVE, AREVE, ARVAE)}
@@ -51,4 +52,5 @@ __all__ = [
     "diagnose",
     "load",
     "sample_paths",
+    "tell_series",
 ]

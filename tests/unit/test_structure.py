@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "neurons": set(),
     "_compat": set(),
     "frames": set(),
+    "series_identity": {"frames"},
     "_version": set(),
     "control": {"neurons"},
     "losses": {"neurons", "_compat"},
