@@ -10,16 +10,16 @@ import torch
 from neuralforecast.tsdataset import TimeSeriesDataset
 from torch import Tensor
 
-from .._compat import FlooredNorm
 from ..control import UnitController
 from ..losses import LatentMixture
 from ..neurons import UnitState
 from .checks import check_dataset, fill_absent_buffers, without_gaps
 from .history import History
 from .optimization import adamw_with_cosine
-from .outputs import asked, raw_validation
+from .outputs import asked, estimate_scale_floor, raw_validation
 from .path_noise import white
 from .paths import simulate_paths
+from .persistence import Persistence
 from .recording import RecordedModel
 from .settling import settle
 
@@ -49,8 +49,11 @@ class VariationalModel(RecordedModel):
     best_value: Tensor
     path_kernel: Tensor
 
-    def _finish_init(self, patience_checks: int, weight_decay: float, local_weight: float) -> None:
+    def _finish_init(
+        self, patience_checks: int, weight_decay: float, local_weight: float, persistence: Persistence | None = None
+    ) -> None:
         """Called at the end of a subclass's `__init__`, once the network stands."""
+        self.persistence = persistence
         self.hands_raw = False
         self.patience_checks, self.weight_decay, self.local_weight = patience_checks, weight_decay, local_weight
         self.register_buffer("best_value", torch.tensor(math.inf))
@@ -99,19 +102,11 @@ class VariationalModel(RecordedModel):
     def on_fit_start(self) -> None:
         """Seed, estimate the scale floor, reset what belongs to one fit."""
         super().on_fit_start()
-        dataset = self.trainer.datamodule.dataset
-        if isinstance(self.scaler, FlooredNorm) and isinstance(dataset, TimeSeriesDataset):
-            self.scaler.estimate_floor(
-                dataset.temporal,
-                dataset.indptr,
-                y_idx=dataset.y_idx,
-                mask_idx=dataset.temporal_cols.get_loc("available_mask"),
-                n_holdout=self.val_size + self.test_size,
-            )
-        elif isinstance(self.scaler, FlooredNorm):
-            warnings.warn(f"{self}: data outside of memory; no scale floor, no final statistics", stacklevel=2)
+        estimate_scale_floor(self, self.trainer.datamodule.dataset)
         for controller in self._controllers():
             controller.reset()
+        if self.persistence is not None:
+            self.persistence.ratio.zero_()
         self.history.clear()
         self.best_value.fill_(math.inf)
         self._best_state, self._checks_without_gain = None, 0
@@ -290,7 +285,10 @@ class VariationalModel(RecordedModel):
         if not isinstance(self.loss, LatentMixture):
             raise TypeError(f"loss={type(self.loss).__name__} has no mixture parameters; use LatentMixture")
         with asked(self, raw=False):
-            n_parameters = 2 * self.network.bank.n_samples * self.loss.n_components
+            n_samples = self.network.bank.n_samples
+            if self.persistence is not None:
+                n_samples = self.persistence.n_samples(n_samples)
+            n_parameters = 2 * n_samples * self.loss.n_components
             self.loss.param_names = [f"-{i}" for i in range(n_parameters)]
             self.loss.return_params = True
             self.loss.update_quantile([0.5])

@@ -11,6 +11,7 @@ from ..neurons import Noise
 from .build import HOST_ARGUMENTS, Choices, build_controllers, build_network, usual_control
 from .checks import check_arguments
 from .outputs import LOSS_ARGUMENTS, build_loss, build_scaler, keeps_locations, resolve_scaler
+from .persistence import build_persistence
 from .presets import Presets
 from .window_ar import TiedModel, WindowAR, check_ar
 from .window_io import arrange, read_window
@@ -92,6 +93,8 @@ class EVE(Presets, TiedModel):
             and the train rows' standard deviation, median over series) or a NeuralForecast scaler; "auto" is
             "window", and "identity" for the Bernoulli distribution.
         scale_floor: the floor of "window", as a share of the train rows' standard deviation (median over series).
+        persistence: whether a share of the forecast, chosen on validation after training, follows the last observed
+            value; see `Persistence`. For series near a random walk (`benchmarks/studies/persistence.md`).
 
     Raises:
         ValueError: an argument outside of what is allowed, by name.
@@ -100,7 +103,10 @@ class EVE(Presets, TiedModel):
 
     DEFAULTS: ClassVar[dict[str, Any]] = {"control": "balance", "band_target": 1.0, "n_latent_samples": 1}
     """What None stands for where all else is at its default; searches begin there."""
-    ADDED_ARGUMENTS: Mapping[str, Any] = {**TiedModel.ADDED_ARGUMENTS, "mean_bound": None, "mean_compression": None}
+    ADDED_ARGUMENTS: Mapping[str, Any] = {
+        **TiedModel.ADDED_ARGUMENTS,
+        **{"mean_bound": None, "mean_compression": None, "persistence": False},
+    }
 
     def __init__(
         self,
@@ -197,6 +203,7 @@ class EVE(Presets, TiedModel):
         step_size: int = 1,
         scaler_type: str = "auto",
         scale_floor: float = 0.1,
+        persistence: bool = False,
         random_seed: int = 1,
         drop_last_loader: bool = False,
         alias: str | None = None,
@@ -242,7 +249,7 @@ class EVE(Presets, TiedModel):
             self.window_ar, self.earlier_steps = WindowAR(ar, self.layers, ar_phi, ar_share, ar_share_cap), ar_stride
         if scaler is not None:
             self.scaler = scaler
-        self._finish_init(patience_checks, weight_decay, local_weight)
+        self._finish_init(patience_checks, weight_decay, local_weight, build_persistence(persistence, h, self.loss))
 
     def forward(self, windows_batch: dict[str, Tensor | None]) -> Tensor | RawMixture:
         """Raw forecast parameters of one batch of windows, [B, h, outputs].
@@ -258,6 +265,8 @@ class EVE(Presets, TiedModel):
         raw, base, states = self.network(window.y, window.extra, noise, window.level, self.local_weight > 0)
         if self._sampling:  # for the terms that `training_step` adds
             self._states = self.tied(states, noise)
+        elif self.persistence is not None:
+            raw = self.persistence(raw, base, window)
         return arrange(raw, base, self.loss, self.network.sizes.location_channels, self.wants_raw())
 
     def _noise(self, n_windows: int) -> Noise | None:

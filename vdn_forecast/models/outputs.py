@@ -1,10 +1,12 @@
 """What the training loss asks of the network: number of outputs, which are locations, which scaler suits."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from neuralforecast.losses.pytorch import GMM, PMM, BasePointLoss, HuberIQLoss, IQLoss
+from neuralforecast.tsdataset import TimeSeriesDataset
 from torch import nn
 
 from .._compat import FlooredNorm
@@ -81,6 +83,22 @@ def build_scaler(scaler_type: str, scale_floor: float) -> FlooredNorm | None:
     if scaler_type == "panel":
         return FlooredNorm(1.0, fixed=True)
     return FlooredNorm(scale_floor) if scaler_type == "window" else None
+
+
+def estimate_scale_floor(model: Any, dataset: Any) -> None:
+    """Give the model's own scaler, where it has one, the train rows' scale; data outside of memory has none."""
+    if not isinstance(model.scaler, FlooredNorm):
+        return
+    if not isinstance(dataset, TimeSeriesDataset):
+        warnings.warn(f"{model}: data outside of memory; no scale floor, no final statistics", stacklevel=2)
+        return
+    model.scaler.estimate_floor(
+        dataset.temporal,
+        dataset.indptr,
+        y_idx=dataset.y_idx,
+        mask_idx=dataset.temporal_cols.get_loc("available_mask"),
+        n_holdout=model.val_size + model.test_size,
+    )
 
 
 @contextmanager

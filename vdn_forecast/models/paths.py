@@ -63,7 +63,9 @@ def _fresh_paths(model: "VariationalModel", dataset: Any, n_paths: int, seed: in
             loc, scale = loss.scale_decouple(output=output, loc=batch["loc"], scale=batch["scale"])[:2]
             rng = np.random.default_rng([*key, 1])
             mean, spread = (each[0, :, 0].double().cpu().numpy() for each in (loc, scale))  # [h, S M]
-            samples = np.arange(n_paths) % (mean.shape[1] // m)  # a twin has a single one
+            samples = np.arange(n_paths) * (mean.shape[1] // m) // n_paths  # a twin has a single one
+            if model.persistence is not None and model.persistence.share:
+                rng.shuffle(samples)  # walks stand behind the latent samples
             component = samples * m + rng.integers(m, size=n_paths)
             paths.append(mixture_paths(mean, spread, root, loss.df, n_paths, rng, component))
     finally:

@@ -13,6 +13,7 @@ from ..control import MeanBatchNorm, UnitController, reestimate
 from ..losses import LatentMixture
 from .observing import evenly_spaced
 from .path_noise import noise_kernel
+from .persistence import choose
 
 if TYPE_CHECKING:
     from .base import VariationalModel
@@ -39,6 +40,8 @@ def settle(model: "VariationalModel", dataset: TimeSeriesDataset) -> None:
         except ValueError as error:  # a single window: the running statistics stay
             warnings.warn(f"{model}: {error}", UserWarning, stacklevel=2)
         _balance(model, dataset)
+        if model.persistence is not None:
+            choose(model, dataset)
         if isinstance(model.loss, LatentMixture):
             model.path_kernel.copy_(noise_kernel(_mixtures(model, dataset), model.loss))
     finally:
