@@ -32,6 +32,9 @@ TWINS = (
     "T2 series",
     "T3 series",
     "T2 searched",
+    "T2 persistence",
+    "EVE series tuned",
+    "NHITS series",
 )
 """Lines of the leaderboard that have a table of their own, beside EVE's."""
 
@@ -71,7 +74,7 @@ def accuracy(name: str, column: str, only: str = "") -> str:
     return "\n".join(lines)
 
 
-COVERED = ("EVE", "EVE series", "T2", "T3", "Ensemble", "NHITS", "NHITS-MQLoss", "DLinear")
+COVERED = ("EVE", "EVE series", "EVE persistence", "T2", "T3", "Ensemble", "NHITS", "NHITS-MQLoss", "DLinear")
 
 
 def coverage() -> str:
@@ -106,6 +109,7 @@ def horizons() -> str:
         for h in sorted(longer["h"].unique()):
             lines.append(_measures(f"{dataset}, {h}", longer[longer["h"] == h], models))
         all_four = pd.concat([shortest[shortest["dataset"] == dataset], longer])
+        all_four = all_four.groupby("model").filter(lambda group: len(group) == 4)
         lines.append(_measures(f"{dataset}, mean of four", all_four, models))
     return "\n".join(lines)
 
@@ -117,6 +121,7 @@ def _measures(name: str, rows: pd.DataFrame, models: list[str]) -> str:
         " / ".join(
             f"**{by_model[model]:.4f}**" if by_model[model] == min(by_model.values()) else f"{by_model[model]:.4f}"
             for by_model in means.values()
+            if model in by_model
         )
         for model in models
     )
