@@ -93,8 +93,9 @@ class EVE(Presets, TiedModel):
             and the train rows' standard deviation, median over series) or a NeuralForecast scaler; "auto" is
             "window", and "identity" for the Bernoulli distribution.
         scale_floor: the floor of "window", as a share of the train rows' standard deviation (median over series).
-        persistence: whether a share of the forecast, chosen on validation after training, follows the last observed
-            value; see `Persistence`. For series near a random walk (`benchmarks/studies/persistence.md`).
+        persistence: whether a share of the forecast, chosen on validation after training (`model.persistence.share`),
+            follows the last observed value. For series near a random walk (`benchmarks/studies/persistence.md`); needs
+            a `LatentMixture` and `val_size`.
 
     Raises:
         ValueError: an argument outside of what is allowed, by name.
