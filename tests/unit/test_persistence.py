@@ -10,6 +10,7 @@ from scipy import stats
 
 import vdn_forecast
 from vdn_forecast import EVE, LatentMixture
+from vdn_forecast.models import persistence as persistence_module
 from vdn_forecast.models.persistence import RATIOS, Persistence, walk_of
 from vdn_forecast.models.window_io import WindowInputs
 
@@ -56,6 +57,25 @@ def test_a_season_gets_none_and_keeps_its_forecast():
     pd.testing.assert_frame_equal(with_.predict(level=[80]), without.predict(level=[80]))
     paths = [nf.simulate(n_paths=5, seed=1)["EVE"].to_numpy() for nf in (with_, without)]
     np.testing.assert_array_equal(*paths)
+
+
+@pytest.mark.parametrize(("gain", "share"), [(0.004, 0.0), (0.006, 1 / 3)])
+@pytest.mark.parametrize("own", [0.8, -0.8])  # a likelihood may be below zero
+def test_a_small_gain_on_validation_gives_no_share(walking, monkeypatch, own, gain, share):
+    model = walking.models[0]
+    monkeypatch.setattr(persistence_module, "_growth", lambda *_: torch.ones(H))
+    monkeypatch.setattr(
+        persistence_module,
+        "_validation_loss",
+        lambda model, _: own - abs(own) * gain * (1 - abs(model.persistence.share - 1 / 3) / (1 / 3)),
+    )
+    found, growth = model.persistence.ratio.clone(), model.persistence.growth.clone()
+    try:
+        persistence_module.choose(model, walking.dataset)
+        assert model.persistence.share == pytest.approx(share)
+    finally:
+        model.persistence.ratio.copy_(found)
+        model.persistence.growth.copy_(growth)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"neuron": "deterministic"}, {"n_predict_samples": 3}, {"base": "studentt"}])

@@ -23,6 +23,7 @@ RATIOS = (0.0, 0.25, 0.5, 1.0, 2.0)  # persistence samples for every latent one:
 _UNIT = 4  # latent samples, or copies of them, that every ratio makes whole
 GROWTH_WINDOWS = 4096  # of training
 SHARE_WINDOWS = 1024  # of validation
+LEAST_GAIN = 0.005  # of the validation loss: smaller ones have gone with losses on later windows
 
 
 class Persistence(nn.Module):
@@ -119,6 +120,7 @@ def choose(model: "EVE", dataset: TimeSeriesDataset) -> None:
     """Estimate the walk's growth on train windows, and the share with the lowest validation loss.
 
     Each validation loss of a `LatentMixture` is convex in the share, so the search ends at the first that is worse.
+    A gain of less than `LEAST_GAIN` gives no share.
 
     Args:
         model: with its final weights, in eval mode, inside of a fit.
@@ -131,14 +133,15 @@ def choose(model: "EVE", dataset: TimeSeriesDataset) -> None:
         warnings.warn(f"{model}: persistence=True has no effect without validation (val_size=0)", stacklevel=2)
         return
     persistence.growth.copy_(_growth(model, dataset))
-    best, value = 0.0, math.inf
-    for ratio in RATIOS:
+    own = value = _validation_loss(model, dataset)
+    best = 0.0
+    for ratio in RATIOS[1:]:
         persistence.ratio.fill_(ratio)
         found = _validation_loss(model, dataset)
         if not found < value:
             break
         best, value = ratio, found
-    persistence.ratio.fill_(best)
+    persistence.ratio.fill_(best if value < own - LEAST_GAIN * abs(own) else 0.0)
 
 
 def _growth(model: "EVE", dataset: TimeSeriesDataset) -> Tensor:
