@@ -12,13 +12,13 @@ from ._version import __version__
 from .diagnostics import Diagnosis, diagnose
 from .frames import check_frame
 from .losses import LatentMixture
-from .models import AREVE, ARVAE, EVE, VariationalModel
+from .models import AREVE, ARVAE, EVE, EVEEnsemble, VariationalModel
 from .sample_paths import sample_paths
 from .search import AUTOS, AutoAREVE, AutoARVAE, AutoEVE
 from .series_identity import tell_series
 
 register_models(
-    {cls.__name__.lower(): cls for cls in (EVE, AREVE, ARVAE)}
+    {cls.__name__.lower(): cls for cls in (EVE, AREVE, ARVAE, EVEEnsemble)}
     | {auto.__name__.lower(): auto.model_class for auto in AUTOS}
 )
 check_frames_for(lambda model: issubclass(getattr(model, "cls_model", type(model)), VariationalModel), check_frame)
@@ -46,6 +46,7 @@ __all__ = [
     "AutoARVAE",
     "AutoEVE",
     "Diagnosis",
+    "EVEEnsemble",
     "LatentMixture",
     "__version__",
     "check_frame",

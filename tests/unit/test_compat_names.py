@@ -108,6 +108,9 @@ def test_serialization_error_is_an_exception():
         "futr_exog_list",
         "scaler",
         "loss",
+        "hist_cat_embeddings",
+        "futr_cat_embeddings",
+        "stat_cat_embeddings",
     ],
 )
 def test_base_model_has_the_attribute(name):

@@ -1,22 +1,20 @@
-"""MC dropout and the ensemble: equal mixtures of what their parts forecast."""
+"""MC dropout, and ensembles as lines of a suite."""
 
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from neuralforecast import NeuralForecast
 from torch import Tensor
 
-from vdn_forecast import EVE, mixture
+from vdn_forecast import EVE
 from vdn_forecast.evaluation.evaluator import evaluate
-from vdn_forecast.evaluation.forecasts import as_dataset, blocks
+from vdn_forecast.evaluation.forecasts import blocks
 from vdn_forecast.evaluation.models import build_model
 from vdn_forecast.evaluation.protocols import ltsf
 from vdn_forecast.evaluation.quiet import QUIET_TRAINER, quiet_lightning
-from vdn_forecast.evaluation.rivals import EVEEnsemble, MCDropout, TwinEnsemble
+from vdn_forecast.evaluation.rivals import MCDropout
 from vdn_forecast.evaluation.sources import synthetic_panel
-from vdn_forecast.mixture import LEVELS_19
 
 H, L = 6, 12
 TINY: dict[str, Any] = {"n_units": 16, "hidden_size": 16, "head_size": 16, "max_steps": 12, "val_check_steps": 4}
@@ -38,30 +36,6 @@ def mixture_of(model: Any) -> tuple[Tensor, Tensor, Tensor]:
     assert block.mixture is not None
     assert block.quantiles is not None
     return *block.mixture, block.quantiles
-
-
-@pytest.mark.parametrize(("ensemble", "member"), [(TwinEnsemble, EVE.twin), (EVEEnsemble, EVE)])
-def test_an_ensemble_is_the_mixture_of_its_members(ensemble: Any, member: Any) -> None:
-    """Each of them with a seed of its own, trained alone."""
-    loc, scale, quantiles = mixture_of(fitted(ensemble(H, L, n_members=3, random_seed=2, **TINY)))
-    alone = [mixture_of(fitted(member(H, L, random_seed=seed, **TINY))) for seed in (2, 7, 8)]
-    torch.testing.assert_close(loc, torch.cat([part[0] for part in alone], -1))
-    torch.testing.assert_close(scale, torch.cat([part[1] for part in alone], -1))
-    torch.testing.assert_close(quantiles, mixture.mixture_quantiles(loc, scale, LEVELS_19), rtol=1e-3, atol=1e-3)
-    assert not torch.equal(alone[0][0], alone[1][0])
-
-
-def test_paths_of_an_ensemble_are_of_all_its_members() -> None:
-    model = fitted(TwinEnsemble(H, L, n_members=3, random_seed=2, **TINY))
-    with quiet_lightning():
-        loc = mixture_of(model)[0]
-        dataset = as_dataset(PANEL.values[:120])
-        found = model.mixture_parameters(dataset)
-        own = EVE.mixture_parameters(model, dataset)
-        paths = model.simulate(dataset, n_paths=4000)
-    assert found[0].shape[-1] == loc.shape[-1] == 3 * own[0].shape[-1]
-    np.testing.assert_allclose(found[0][..., : own[0].shape[-1]], own[0])
-    np.testing.assert_allclose(paths.mean(1), found[0].mean(-1), atol=0.1 * float(found[1].mean() + found[0].std()))
 
 
 def test_dropout_at_prediction_is_the_mixture_of_thinned_networks() -> None:
@@ -108,7 +82,6 @@ def test_rivals_run_as_any_line_of_a_suite(name: str, one: str, members: int) ->
     [
         (lambda: MCDropout(H, L, dropout=0.0), "dropout=0.0"),
         (lambda: MCDropout(H, L, n_passes=0), "n_passes=0"),
-        (lambda: TwinEnsemble(H, L, n_members=1), "n_members=1"),
     ],
 )
 def test_what_they_cannot_be_is_refused(build: Any, named: str) -> None:

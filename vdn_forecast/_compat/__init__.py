@@ -1,6 +1,7 @@
 """The only place that names private things of NeuralForecast; `tests/unit/test_compat_names.py` pins each."""
 
 from .auto import AutoHost, OptunaOptions, RayOptions, read_metadata, with_metadata
+from .embeddings import embedding_tables
 from .frame_hook import check_frames_for
 from .gather import LazyWindows, Panel, PanelWindows, WindowSpec, evaluation_layout
 from .new_data import new_dataset, whole_windows
@@ -32,6 +33,7 @@ __all__ = [
     "check_frames_for",
     "count_windows",
     "describe_arguments",
+    "embedding_tables",
     "evaluation_layout",
     "new_dataset",
     "on_gathered_windows",

@@ -10,12 +10,12 @@ from neuralforecast.losses import pytorch as losses
 
 from .._compat import on_gathered_windows, trainer_argument_names
 from ..mixture import LEVELS_19
-from ..models import AREVE, ARVAE, EVE
+from ..models import AREVE, ARVAE, EVE, EVEEnsemble
 from .best_weights import BestWeights
 from .model_configs import ModelConfig, budget, find_config
 from .naive import NaiveModel
 from .quiet import QUIET_TRAINER
-from .rivals import EVEEnsemble, MCDropout, TwinEnsemble
+from .rivals import MCDropout
 
 Builder = Callable[..., Any]
 NAIVE = ("Naive", "SeasonalNaive")
@@ -40,7 +40,7 @@ BUILDERS: dict[str, Builder] = {
     "EVE.small": EVE.small,
     "EVE.twin": EVE.twin,
     "EVE.twin with MC dropout": MCDropout,
-    "EVE.twin ensemble": TwinEnsemble,
+    "EVE.twin ensemble": EVEEnsemble.twin,
     "EVE ensemble": EVEEnsemble,
     "AREVE": AREVE,
     "ARVAE": ARVAE,

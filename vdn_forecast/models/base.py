@@ -276,6 +276,11 @@ class VariationalModel(RecordedModel):
             dataset, n_paths, random_seed, quantiles, method or "gaussian_copula", **data_module_kwargs
         )
 
+    def n_forecast_samples(self) -> int:
+        """Samples whose components a forecast is a mixture of."""
+        latent: int = self.network.bank.n_samples
+        return latent if self.persistence is None else self.persistence.n_samples(latent)
+
     def mixture_parameters(self, dataset, **data_module_kwargs) -> tuple[np.ndarray, np.ndarray]:
         """Locations and scales of every forecast, [n_series * windows, h, C] each, in the units of y.
 
@@ -285,10 +290,7 @@ class VariationalModel(RecordedModel):
         if not isinstance(self.loss, LatentMixture):
             raise TypeError(f"loss={type(self.loss).__name__} has no mixture parameters; use LatentMixture")
         with asked(self, raw=False):
-            n_samples = self.network.bank.n_samples
-            if self.persistence is not None:
-                n_samples = self.persistence.n_samples(n_samples)
-            n_parameters = 2 * n_samples * self.loss.n_components
+            n_parameters = 2 * self.n_forecast_samples() * self.loss.n_components
             self.loss.param_names = [f"-{i}" for i in range(n_parameters)]
             self.loss.return_params = True
             self.loss.update_quantile([0.5])
