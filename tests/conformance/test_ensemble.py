@@ -75,6 +75,26 @@ def test_saved_copied_and_trained_on(y_panel, tmp_path, loss):
     assert differing(state(copied.models[0]), state(nf.models[0])) == []
 
 
+def test_one_share_of_persistence_for_the_whole_mixture(tmp_path):
+    y = np.random.default_rng(1).standard_normal((3, 150)).cumsum(1)
+    names, time = np.repeat(["a", "b", "c"], 150), np.tile(np.arange(150), 3)
+    df = pd.DataFrame({"unique_id": names, "ds": time, "y": y.ravel()})
+    nf, plain = (NeuralForecast(models=[ensemble(persistence=wanted)], freq=1) for wanted in (True, False))
+    for each in (nf, plain):
+        each.fit(df, val_size=40)
+    model = nf.models[0]
+    assert model.persistence.share > 0  # four steps of training are no match for a walk
+    assert [member.persistence for member in model.others] == [None, None]
+    own = plain.models[0].mixture_parameters(plain.dataset)[0].mean(-1)  # [series, h]
+    share = model.persistence.share
+    mean = nf.predict()["m"].to_numpy().reshape(-1, H)
+    np.testing.assert_allclose(mean, (1 - share) * own + share * y[:, -1:], rtol=1e-3, atol=1e-3)
+    loc = model.mixture_parameters(nf.dataset)[0]
+    np.testing.assert_allclose(loc.mean(-1), mean, rtol=1e-3, atol=1e-3)
+    nf.save(str(tmp_path), overwrite=True)
+    pd.testing.assert_frame_equal(vdn_forecast.load(tmp_path).predict(level=[80]), nf.predict(level=[80]))
+
+
 def test_a_point_loss_averages_its_members(y_panel):
     nf = fitted(ensemble(loss=MAE()), df=y_panel)
     singles = [fitted(alone(seed, loss=MAE()), df=y_panel) for seed in (2, 7, 8)]
@@ -119,7 +139,7 @@ def test_diagnosis_is_of_the_first_member(y_panel):
     [
         ({"n_members": 1}, "n_members=1 is not allowed"),
         ({"n_members": 2.0}, "n_members=2.0 is not allowed"),
-        ({"persistence": True}, "persistence=True is not allowed for an ensemble"),
+        ({"persistence": True, "loss": MAE()}, "persistence=True is not allowed with loss=MAE"),
         ({"loss": LatentMixture(n_samples=1, return_params=True)}, "return_params=True is not allowed"),
         ({"sigma": "wide"}, "sigma"),
     ],

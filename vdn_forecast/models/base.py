@@ -45,6 +45,7 @@ class VariationalModel(RecordedModel):
     MULTIVARIATE = False
     RECURRENT = False
 
+    n_members = 1  # an ensemble has more
     hands_raw: bool  # set by whoever reads a mixture's parameters as the network lays them out
     best_value: Tensor
     path_kernel: Tensor
@@ -277,8 +278,8 @@ class VariationalModel(RecordedModel):
         )
 
     def n_forecast_samples(self) -> int:
-        """Samples whose components a forecast is a mixture of."""
-        latent: int = self.network.bank.n_samples
+        """Samples whose components a forecast is a mixture of: latent ones, and walks of persistence."""
+        latent = self.n_members * int(self.network.bank.n_samples)
         return latent if self.persistence is None else self.persistence.n_samples(latent)
 
     def mixture_parameters(self, dataset, **data_module_kwargs) -> tuple[np.ndarray, np.ndarray]:

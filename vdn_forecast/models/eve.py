@@ -14,7 +14,7 @@ from .outputs import LOSS_ARGUMENTS, build_loss, build_scaler, keeps_locations, 
 from .persistence import build_persistence
 from .presets import Presets
 from .window_ar import TiedModel, WindowAR, check_ar
-from .window_io import arrange, read_window
+from .window_io import WindowInputs, arrange, read_window
 
 
 class EVE(Presets, TiedModel):
@@ -266,9 +266,13 @@ class EVE(Presets, TiedModel):
         raw, base, states = self.network(window.y, window.extra, noise, window.level, self.local_weight > 0)
         if self._sampling:  # for the terms that `training_step` adds
             self._states = self.tied(states, noise)
-        elif self.persistence is not None:
-            raw = self.persistence(raw, base, window)
+        else:
+            raw = self.with_persistence(raw, base, window)
         return arrange(raw, base, self.loss, self.network.sizes.location_channels, self.wants_raw())
+
+    def with_persistence(self, raw: Tensor, base: Tensor | None, window: WindowInputs) -> Tensor:
+        """Raw outputs with a random walk's samples among them, where the model has a share of persistence."""
+        return raw if self.persistence is None else self.persistence(raw, base, window)
 
     def _noise(self, n_windows: int) -> Noise | None:
         if self.layers[0].deterministic:
