@@ -25,15 +25,19 @@ TWINS = (
     "T2",
     "T3",
     "T4",
-    "EVE tuned",
     "MC dropout",
     "Ensemble",
     "EVE ensemble",
     "T2 series",
     "T3 series",
     "T2 searched",
-    "T2 persistence",
+    "EVE series",
     "EVE series tuned",
+    "EVE tuned",
+    "T2 advised",
+    "T3 advised",
+    "EVE advised ensemble",
+    "T2 advised ensemble",
     "NHITS series",
 )
 """Lines of the leaderboard that have a table of their own, beside EVE's."""
@@ -74,7 +78,7 @@ def accuracy(name: str, column: str, only: str = "") -> str:
     return "\n".join(lines)
 
 
-COVERED = ("EVE", "EVE series", "EVE persistence", "T2", "T3", "Ensemble", "NHITS", "NHITS-MQLoss", "DLinear")
+COVERED = ("EVE", "EVE advised", "EVE advised ensemble", "T2", "T3", "Ensemble", "NHITS", "NHITS-MQLoss", "DLinear")
 
 
 def coverage() -> str:

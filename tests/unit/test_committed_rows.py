@@ -17,7 +17,7 @@ TABLES = {  # by table: the suites that write it
     "benchmarks/results/ltsf.csv": [
         f"configs/benchmarks/ltsf{lines}.yaml"
         for lines in (
-            *("", "-twins", "-searched", "-searched-ili", "-series", "-peers", "-rivals", "-five", "-persistence"),
+            *("", "-twins", "-searched", "-searched-ili", "-series", "-peers", "-rivals", "-five"),
             *("-advised", "-advised-twins", "-advised-ensembles", "-series-five"),
         )
     ],
@@ -25,9 +25,7 @@ TABLES = {  # by table: the suites that write it
     "benchmarks/results/areve.csv": ["configs/benchmarks/areve.yaml"],
     "benchmarks/results/etth1-best.csv": ["benchmarks/results/search-etth1/best.yaml"],
     **{f"benchmarks/results/{name}.csv": [f"configs/benchmarks/{name}.yaml"] for name in ("probts", "probts-96")},
-    "benchmarks/results/ltsf-long.csv": [
-        f"configs/benchmarks/ltsf-long{lines}.yaml" for lines in ("", "-persistence", "-advised")
-    ],
+    "benchmarks/results/ltsf-long.csv": [f"configs/benchmarks/ltsf-long{lines}.yaml" for lines in ("", "-advised")],
     "benchmarks/results/small.csv": ["configs/benchmarks/small.yaml"],
     **{f"benchmarks/studies/results/{name}.csv": [f"benchmarks/studies/{name}.yaml"] for name in STUDIES},
 }
