@@ -94,8 +94,8 @@ class EVE(Presets, TiedModel):
             "window", and "identity" for the Bernoulli distribution.
         scale_floor: the floor of "window", as a share of the train rows' standard deviation (median over series).
         persistence: whether a share of the forecast, chosen on validation after training (`model.persistence.share`),
-            follows the last observed value; none where that gains less than .5 % of the validation loss. For series near
-            a random walk (`benchmarks/studies/persistence.md`); needs a `LatentMixture` and `val_size`.
+            follows the last observed value; none where that gains less than .5 % of the validation loss. For series
+            near a random walk (`benchmarks/studies/persistence.md`); needs a `LatentMixture` and `val_size`.
 
     Raises:
         ValueError: an argument outside of what is allowed, by name.
