@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--data", help="benchmark data folder (default: VDN_DATA_DIR)")
     run.add_argument("--out", default="runs", help="folder of the results (default: runs)")
     run.add_argument("--only", nargs="+", metavar="DATASET", help="these datasets of the suite (default: all)")
+    run.add_argument("--lines", nargs="+", metavar="LINE", help="these lines of the suite (default: all)")
     run.add_argument("--workers", type=int, default=0, metavar="N", help="processes (default: 0, run in this one)")
     run.add_argument("--executor", default="local", choices=("local", "ray"), help="where workers run")
     run.add_argument("--address", help="of a Ray cluster (default: a local one)")
@@ -114,6 +115,7 @@ def _run(chosen: argparse.Namespace) -> int:
         )
         source = f"vdn-forecast benchmark run {chosen.suite}"
         suite = read_suite(chosen.suite)
+        suite = suite if chosen.lines is None else suite.of_lines(chosen.lines)
         suite = replace(suite, windows=suite.windows or chosen.windows, paths=suite.paths or chosen.paths)
         runner = Runner(suite, chosen.out, chosen.data, source, execution)
         runner.run(chosen.only)

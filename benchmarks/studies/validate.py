@@ -38,7 +38,7 @@ def main() -> None:
     datasets = chosen.only or suite.datasets
     if unknown := sorted(set(datasets) - set(suite.datasets)):
         parser.error(f"argument --only: {unknown} are not in {chosen.suite}: {list(suite.datasets)}")
-    lines = [line for line in suite.lines if not chosen.lines or line.label in chosen.lines]
+    lines = suite.of_lines(chosen.lines).lines if chosen.lines else suite.lines
     command = f"python benchmarks/studies/validate.py {chosen.suite}"
     work = [(d, line, seed) for d in datasets for seed in chosen.seeds or suite.seeds for line in lines]
     for dataset, line, seed in (bar := tqdm(work, desc=suite.name, unit="run", file=sys.stderr)):

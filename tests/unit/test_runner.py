@@ -237,10 +237,21 @@ def test_the_exit_status_tells_that_cells_failed(tmp_path: Path, capsys: pytest.
     assert len((tmp_path / "out" / "s.csv").read_text().splitlines()) == 2
 
 
+def test_some_lines_alone(tmp_path: Path) -> None:
+    words = ["benchmark", "run", write(tmp_path), "--out", str(tmp_path / "out")]
+    assert main([*words, "--lines", "Naive"]) == 0
+    table = pd.read_csv(tmp_path / "out" / "s.csv")
+    assert list(table["model"]) == ["Naive"]
+    assert main(words) == 1  # the others are still missing
+    assert pd.read_csv(tmp_path / "out" / "s.csv")["cell"].tolist() == table["cell"].tolist()
+
+
 def test_what_the_user_must_put_right_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["benchmark", "run", write(tmp_path), "--out", str(tmp_path / "out")]
     assert main([*words, "--only", "ETTh9"]) == 2
     assert "dataset='ETTh9' is not in the suite" in capsys.readouterr().err
+    assert main([*words, "--lines", "Naiv"]) == 2
+    assert "line='Naiv' is not in the suite; it has ['Naive', 'diverges']" in capsys.readouterr().err
     assert main([*words, "--address", "auto"]) == 2
     assert main(["benchmark", "run", write(tmp_path, modles={})]) == 2
     assert "unknown keys ['modles']" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,17 @@ class Suite:
     max_time: float | None = None
     windows: bool = False
     paths: bool = False
+
+    def of_lines(self, labels: Sequence[str]) -> "Suite":
+        """The same with some of its lines.
+
+        Raises:
+            ValueError: a line that the suite does not have.
+        """
+        for label in labels:
+            if label not in (known := [line.label for line in self.lines]):
+                raise ValueError(f"line={label!r} is not in the suite; it has {known}")
+        return replace(self, lines=tuple(line for line in self.lines if line.label in labels))
 
     def identity(self, dataset: str) -> Protocol:
         """The protocol of one dataset."""
