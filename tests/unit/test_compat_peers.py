@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from neuralforecast import NeuralForecast
 from neuralforecast.core import MODEL_FILENAME_DICT
 from neuralforecast.losses.pytorch import MAE, MQLoss
@@ -122,10 +123,45 @@ def test_a_horizon_beyond_the_models_own(tmp_path: Path) -> None:
     np.testing.assert_allclose(*tables, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("cls", "kind"), [(TSMixer, "multivariate"), (DeepAR, "recurrent")])
-def test_other_models_are_refused(cls: type, kind: str) -> None:
-    with pytest.raises(ValueError, match=f"{cls.__name__} is {kind}"):
-        on_gathered_windows(cls)
+@pytest.mark.parametrize("options", [{}, {"start_padding_enabled": True, "step_size": 2}, {"max_steps": 1}])
+def test_a_multivariate_model_trains_on_the_very_same_windows(options: dict[str, Any]) -> None:
+    rows = np.random.default_rng(1).normal(size=(60, 3)).cumsum(0)
+    sizes = {"n_series": 3, "n_block": 1, "ff_dim": 8, "dropout": 0.1, "windows_batch_size": 5, **options}
+    plain, fast = (fitted(cls, rows, **sizes) for cls in (TSMixer, on_gathered_windows(TSMixer)))
+    assert fast.train_trajectories == plain.train_trajectories
+    assert fast.valid_trajectories == plain.valid_trajectories
+    for name, tensor in plain.state_dict().items():
+        assert torch.equal(tensor, fast.state_dict()[name])
+    with quiet_lightning():
+        copied = copy.deepcopy(fast).fit(as_dataset(rows[:50]), val_size=12)  # other windows are valid then
+        again = plain.fit(as_dataset(rows[:50]), val_size=12)
+        np.testing.assert_array_equal(copied.predict(as_dataset(rows)), again.predict(as_dataset(rows)))
+
+
+def test_a_multivariate_model_may_score_fewer_validation_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+
+    class Recording(TSMixer):
+        def forward(self, windows_batch: dict[str, Any]) -> Any:
+            if not self.training:
+                seen.extend(windows_batch["insample_y"][:, -1, 0].tolist())
+            return super().forward(windows_batch)
+
+    rows = panel(3, 60)
+    model = on_gathered_windows(Recording)(
+        n_series=3, n_block=1, ff_dim=8, windows_batch_size=5, **{**ARGUMENTS, "max_steps": 1, "val_check_steps": 1}
+    )
+    model.valid_windows = 12
+    with quiet_lightning():
+        model.fit(as_dataset(rows), val_size=12)
+    last = (60 - 12 - 1 + np.array([0, 3, 5, 8])) / 10  # four of nine origins, evenly spaced
+    np.testing.assert_allclose(seen[-4:], last, rtol=1e-6)
+    assert len(set(seen)) == 4
+
+
+def test_recurrent_models_are_refused() -> None:
+    with pytest.raises(ValueError, match="DeepAR is recurrent"):
+        on_gathered_windows(DeepAR)
 
 
 def test_a_class_that_gathers_already_stays() -> None:

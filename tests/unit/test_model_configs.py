@@ -147,7 +147,6 @@ def test_an_installed_package_reads_its_own_files(tmp_path: Path, monkeypatch: p
         ("- DLinear", "must hold a mapping"),
         ({"model": "DLinear", "source": "s", "loss": "MES"}, "loss='MES'"),
         ({"model": "DLinear", "source": "s", "arguments": {"lr_scheduler": "Step"}}, "lr_scheduler='Step'"),
-        ({"model": "iTransformer", "source": "s", "arguments": {"fast_windows": True}}, "iTransformer is multivariate"),
         ({"model": "DeepAR", "source": "s", "arguments": {"fast_windows": True}}, "DeepAR is recurrent"),
     ],
 )
