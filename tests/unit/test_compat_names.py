@@ -108,6 +108,7 @@ def test_serialization_error_is_an_exception():
         "futr_exog_list",
         "scaler",
         "loss",
+        "padder_train",
         "hist_cat_embeddings",
         "futr_cat_embeddings",
         "stat_cat_embeddings",
