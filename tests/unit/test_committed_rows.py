@@ -18,7 +18,7 @@ TABLES = {  # by table: the suites that write it
         f"configs/benchmarks/ltsf{lines}.yaml"
         for lines in (
             *("", "-twins", "-searched", "-searched-ili", "-series", "-peers", "-rivals", "-five"),
-            *("-advised", "-advised-twins", "-advised-ensembles", "-advised-five"),
+            *("-advised", "-advised-twins", "-advised-ensembles", "-advised-five", "-series-five"),
         )
     ],
     "benchmarks/results/bound.csv": ["configs/benchmarks/bound.yaml"],

@@ -34,7 +34,7 @@ def write(folder: Path, content: dict[str, object]) -> Path:
 
 # lines of a leaderboard that another suite began
 FURTHER_LINES = {"twins", "searched", "searched-ili", "series", "peers", "rivals", "five"}
-FURTHER_LINES |= {"advised", "advised-twins", "advised-ensembles", "advised-five"}
+FURTHER_LINES |= {"advised", "advised-twins", "advised-ensembles", "advised-five", "series-five"}
 OWN_RUNNER = set(CONFIGS.glob("eve-paper*.yaml"))  # read by test_eve_paper_suite.py
 
 
