@@ -240,6 +240,11 @@ class RepeatedRows:
         return self.table[index.div(self.repeats, rounding_mode="floor")]
 
 
+def at_most(n: int, limit: int) -> Tensor:
+    """Indices below n: all, or `limit` (at least one) evenly spaced ones."""
+    return torch.linspace(0, n - 1, min(n, max(1, limit)), dtype=torch.float64).round().long()
+
+
 def evaluation_layout(
     max_size: int, spec: WindowSpec, step: str, stride: int, pad_horizon: bool = True
 ) -> tuple[int, int, int]:

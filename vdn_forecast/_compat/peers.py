@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-import torch
 from neuralforecast.common._base_model import BaseModel
 from torch import Tensor
 
+from .gather import at_most
 from .windows import GatherWindows
 
 
@@ -54,20 +54,16 @@ class _SumsOnce(BaseModel):
             made: tuple[Any, ...] = super()._create_windows(batch, step)
             if step == "train":
                 self._valid = made[3]
-            return (*made[:3], self._chosen(made[3]), *made[4:]) if step == "val" else made
+            if step == "val" and self.valid_windows is not None:
+                chosen = at_most(len(made[3]), self.valid_windows // self.n_series)  # windows of one series each
+                return (*made[:3], made[3][chosen], *made[4:])
+            return made
         n_held_out = self.val_size + self.test_size
         temporal = batch["temporal"]  # [n_series, C, T], all series in every batch
         temporal = self.padder_train(temporal[:, :, :-n_held_out] if n_held_out > 0 else temporal)
         windows = temporal.unfold(-1, self.input_size + self.h, self.step_size)  # [n_series, C, W, L + h]
         static, static_cols = batch.get("static"), batch.get("static_cols")
         return windows.permute(2, 3, 1, 0), static, static_cols, self._valid, None, cols
-
-    def _chosen(self, windows: Tensor) -> Tensor:
-        """Evenly spaced ones of a validation pass: `valid_windows` of one series each."""
-        limit = len(windows) if self.valid_windows is None else max(1, self.valid_windows // self.n_series)
-        if len(windows) <= limit:
-            return windows
-        return windows[torch.linspace(0, len(windows) - 1, limit, dtype=torch.float64).round().long()]
 
 
 @cache

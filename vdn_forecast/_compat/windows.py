@@ -17,7 +17,7 @@ from neuralforecast.tsdataset import TimeSeriesDataset
 from torch import Tensor
 
 from .earlier import earlier_in_unit, forward_argument, split_earlier, with_earlier
-from .gather import LazyWindows, Panel, PanelWindows, RepeatedRows, WindowSpec, evaluation_layout
+from .gather import LazyWindows, Panel, PanelWindows, RepeatedRows, WindowSpec, at_most, evaluation_layout
 
 
 class IndexedDataset(TimeSeriesDataset):
@@ -140,10 +140,7 @@ class GatherWindows(BaseModel):
         """Indices of a batch's windows to score: all, or in validation its share of `valid_windows`, evenly spaced."""
         if step != "val" or self.valid_windows is None or self._windows_source is None:
             return torch.arange(n)
-        limit = max(1, round(self.valid_windows * n_series / len(self._windows_source.panel.sizes)))
-        if n <= limit:
-            return torch.arange(n)
-        return torch.linspace(0, n - 1, limit, dtype=torch.float64).round().long()
+        return at_most(n, round(self.valid_windows * n_series / len(self._windows_source.panel.sizes)))
 
     def _training_windows(
         self, source: WindowSource, series: Tensor, batch: dict[str, Any], dtype: torch.dtype
