@@ -45,11 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("--retry-failed", action="store_true", help="run cells again that failed in an earlier run")
     listing = actions.add_parser("list", help="show a suite's cells and every argument of their models; runs nothing")
     listing.add_argument("suite", help="YAML file, see configs/benchmarks")
-    report = actions.add_parser("report", help="write Markdown, CSV and one HTML page from a results file")
-    report.add_argument("results", help="CSV that `benchmark run` wrote")
+    report = actions.add_parser("report", help="write Markdown, CSV and one HTML page from results files")
+    report.add_argument("results", nargs="+", help="CSV that `benchmark run` wrote; several lie in one folder")
     report.add_argument("--out", default="runs/report", help="folder of the report (default: runs/report)")
     report.add_argument("--published", help="CSV of published figures to stand beside ours")
     report.add_argument("--candidate", default="EVE", help="line that the tests of difference compare with each other")
+    report.add_argument("--lines", nargs="+", metavar="LINE", help="these lines (default: all)")
     search = commands.add_parser("search", help="search a model's arguments; trials are kept")
     steps = search.add_subparsers(dest="action", required=True)
     begun = steps.add_parser("run", help="begin a search")
@@ -88,7 +89,8 @@ def _run(chosen: argparse.Namespace) -> int:
     if getattr(chosen, "action", "") == "report":
         from vdn_forecast.evaluation.report import write_report
 
-        print(write_report(chosen.results, chosen.out, chosen.published, candidate=chosen.candidate).html)
+        paths, lines = chosen.results, chosen.lines
+        print(write_report(paths, chosen.out, chosen.published, candidate=chosen.candidate, lines=lines).html)
         return 0
     if getattr(chosen, "action", "") == "list":
         from vdn_forecast.evaluation.listing import list_cells

@@ -1,6 +1,6 @@
 """Write the tables of the README and of docs/ from the committed results.
 
-    python benchmarks/tables.py
+    python -m benchmarks.tables
 
 Replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->` in the files of `PAGES`.
 """
@@ -8,18 +8,13 @@ Replaces what stands between `<!-- NAME -->` and `<!-- /NAME -->` in the files o
 import re
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pandas as pd
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-
+from .horizons import horizon_tests, horizons
+from .markdown import ORDER, RESULTS, ROOT, few_seeds, head
 
 DETERMINISTIC = ("Naive", "SeasonalNaive")  # the same for every seed
-ORDER = ("ETTh1", "ETTh2", "ETTm1", "Weather", "Exchange", "ILI")
-
-
 TWINS = (
     "T1",
     "T2",
@@ -61,7 +56,7 @@ def accuracy(name: str, column: str, only: str = "") -> str:
         getattr(groups, what)().unstack().reindex(columns=datasets) for what in ("mean", "std", "size")
     )
     order = mean.rank().mean(axis=1).sort_values().index
-    lines = _head(column if column == "crps19" else column.upper(), *datasets)
+    lines = head(column if column == "crps19" else column.upper(), *datasets)
     for model in order:
         cells = []
         for dataset in datasets:
@@ -71,8 +66,7 @@ def accuracy(name: str, column: str, only: str = "") -> str:
                 continue
             text = f"{value:.4f}"
             text = f"**{text}**" if value == mean[dataset].min() else text
-            count = int(seeds.loc[model, dataset])
-            few = f" ({count} seed{'s' * (count > 1)})" if count < 3 and model not in DETERMINISTIC else ""
+            few = "" if model in DETERMINISTIC else few_seeds(int(seeds.loc[model, dataset]))
             cells.append(text + _plus(deviation.loc[model, dataset]) + few)
         lines.append(f"| {model} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -86,7 +80,7 @@ def coverage() -> str:
     rows = pd.read_csv(RESULTS / "ltsf.csv")
     columns = ["coverage80", "coverage90", "coverage80_cal", "coverage90_cal"]
     mean = (100 * rows.groupby(["model", "dataset"])[columns].mean()).to_dict("index")
-    lines = _head("inside 80, 90 %", *ORDER)
+    lines = head("inside 80, 90 %", *ORDER)
     for model in COVERED:
         cells = []
         for dataset in ORDER:
@@ -102,41 +96,11 @@ def coverage() -> str:
     return "\n".join(lines)
 
 
-def horizons() -> str:
-    """The longer horizons and the mean of all four at seed 1: crps19 and MSE, the lowest in bold."""
-    rows = pd.read_csv(RESULTS / "ltsf-long.csv")
-    models = list(rows["model"].unique())
-    shortest = pd.read_csv(RESULTS / "ltsf.csv").query("seed == 1 and model in @models")
-    lines = _head("crps19 / MSE", *models)
-    for dataset in ORDER:
-        longer = rows[rows["dataset"] == dataset]
-        for h in sorted(longer["h"].unique()):
-            lines.append(_measures(f"{dataset}, {h}", longer[longer["h"] == h], models))
-        all_four = pd.concat([shortest[shortest["dataset"] == dataset], longer])
-        all_four = all_four.groupby("model").filter(lambda group: len(group) == 4)
-        lines.append(_measures(f"{dataset}, mean of four", all_four, models))
-    return "\n".join(lines)
-
-
-def _measures(name: str, rows: pd.DataFrame, models: list[str]) -> str:
-    """A line of `horizons`: per model the means of both measures over `rows`."""
-    means = rows.groupby("model")[["crps19", "mse"]].mean().to_dict()
-    cells = (
-        " / ".join(
-            f"**{by_model[model]:.4f}**" if by_model[model] == min(by_model.values()) else f"{by_model[model]:.4f}"
-            for by_model in means.values()
-            if model in by_model
-        )
-        for model in models
-    )
-    return f"| {name} | {' | '.join(cells)} |"
-
-
 def speed() -> str:
     """One row per model of the paired step times."""
     rows = pd.read_csv(RESULTS / "step_time.csv")
     spread = "median (min – max)"
-    lines = _head("panel", "threads", "model", f"ms per step: {spread}", f"times EVE's step: {spread}")
+    lines = head("panel", "threads", "model", f"ms per step: {spread}", f"times EVE's step: {spread}")
     for row in rows.itertuples():
         step = f"{row.step_ms_median:.0f} ({row.step_ms_min:.0f} – {row.step_ms_max:.0f})"
         times = f"{row.times_eve_median:.2f} ({row.times_eve_min:.2f} – {row.times_eve_max:.2f})"
@@ -148,7 +112,7 @@ def speed_short() -> str:
     """Times EVE's step with two threads, a row per model, a column per panel; of several runs the last."""
     rows = pd.read_csv(RESULTS / "step_time.csv").query("threads == 2 and model != 'EVE'")
     table = rows.pivot_table(index="model", columns="panel", values="times_eve_median", aggfunc="last", sort=False)
-    lines = _head("times EVE's", *table.columns)
+    lines = head("times EVE's", *table.columns)
     for model, row in table.iterrows():
         cells = ["" if pd.isna(value) else f"{value:.1f}" for value in row]
         lines.append(f"| {model} | {' | '.join(cells)} |")
@@ -159,7 +123,7 @@ def phases() -> str:
     """What surrounds the steps, one row per model."""
     rows = pd.read_csv(RESULTS / "phases.csv")
     parts = ("start of a fit, s", "validation check, s", "forecasts, s")
-    lines = _head("panel", "model", *parts, "times EVE's", "peak memory, MB")
+    lines = head("panel", "model", *parts, "times EVE's", "peak memory, MB")
     for row in rows.to_dict("records"):
         seconds = " | ".join(f"{row[f'{phase}_seconds']:.2f}" for phase in ("start", "check", "predict"))
         times = ", ".join(f"{row[f'{phase}_times_eve']:.1f}" for phase in ("start", "check", "predict"))
@@ -171,7 +135,7 @@ def evaluation() -> str:
     """Streaming evaluation beside `cross_validation`, one row per model."""
     rows = pd.read_csv(RESULTS / "evaluation.csv")
     held = ("highest memory", "beyond what was loaded before")
-    lines = _head("model", "cross_validation", "streaming", "times faster", *held)
+    lines = head("model", "cross_validation", "streaming", "times faster", *held)
     for row in rows.itertuples():
         memory = f"{row.cross_validation_peak_mb:,.0f} against {row.streaming_peak_mb:,.0f} MB"
         beyond = f"{row.times_less_memory_beyond_loading:,.0f} times less"
@@ -194,7 +158,7 @@ def paths() -> str:
     rows = pd.read_csv(RESULTS / "paths" / "paths.csv")
     rows = rows[rows["model"] == "EVE"]
     columns = [(s, d) for s in ("variogram_score", "energy_score") for d in ORDER if d in set(rows["dataset"])]
-    lines = _head("EVE's paths against", *(f"{dataset}, {score.split('_')[0]}" for score, dataset in columns))
+    lines = head("EVE's paths against", *(f"{dataset}, {score.split('_')[0]}" for score, dataset in columns))
     found = {(row["score"], row["dataset"], row["against"]): row for row in rows.to_dict("records")}
     for way, title in WAYS.items():
         cells = []
@@ -204,11 +168,6 @@ def paths() -> str:
             cells.append(f"{100 * row['relative']:+.1f} % [{low:+.1f}, {high:+.1f}]")
         lines.append(f"| {title} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _head(*titles: str) -> list[str]:
-    """The first two lines of a table."""
-    return [f"| {' | '.join(titles)} |", "|---" * len(titles) + "|"]
 
 
 def _plus(deviation: float) -> str:
@@ -222,6 +181,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "twins mse": partial(accuracy, "ltsf", "mse", "twins"),
     "coverage": coverage,
     "horizons": horizons,
+    "horizon tests": horizon_tests,
     "trajectories": partial(accuracy, "areve", "crps19"),
     "paths": paths,
     "speed short": speed_short,
@@ -231,7 +191,7 @@ TABLES: dict[str, Callable[[], str]] = {
 }
 PAGES = {
     "README.md": ("crps19", "mse", "speed short"),
-    "docs/accuracy.md": ("twins", "twins mse", "coverage", "horizons", "trajectories", "paths"),
+    "docs/accuracy.md": ("twins", "twins mse", "coverage", "horizons", "horizon tests", "trajectories", "paths"),
     "docs/speed.md": ("speed", "phases", "evaluation"),
 }
 

@@ -1,5 +1,6 @@
 """Verdicts of a report: which pairs form a family, on which origins, and what is said where there is no test."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import vdn_forecast_cli
 from vdn_forecast.evaluation.differences import paired_difference
-from vdn_forecast.evaluation.report import page
+from vdn_forecast.evaluation.report import page, write_report
 from vdn_forecast.evaluation.report_differences import difference_families
 from vdn_forecast.evaluation.report_html import Table
+from vdn_forecast.evaluation.report_tables import REQUIRED
 
 LTSF = "name=ltsf;version=1;input_size=336;stride=1;scale=train"
 PROBTS = "name=probts;version=1;input_size=96;stride=96;scale=restored"
@@ -88,6 +91,36 @@ def test_horizon_means_pair_the_origins_that_all_horizons_have(tmp_path: Path) -
     assert means.table.loc[0, "h"] == "mean of 96, 720"
     assert means.table["verdict"].str.startswith("undecided: 1.5 of 10 blocks").all()
     assert "ETTh1 (1.5)" in means.warning
+
+
+def test_a_report_of_two_files_and_some_lines_has_the_horizon_means(tmp_path: Path) -> None:
+    rows = suite(tmp_path, {("ETTh1", 96): 2785, ("ETTh1", 192): 2689})
+    figures = dict.fromkeys(REQUIRED, 1.0) | {"versions": "", "command": "", "arguments": "{}"}
+    rows = rows.assign(**{name: value for name, value in figures.items() if name not in rows})
+    paths = [tmp_path / "short.csv", tmp_path / "long.csv"]
+    for path, h in zip(paths, (96, 192), strict=True):
+        rows[rows["h"] == h].to_csv(path, index=False)
+    words = ["benchmark", "report", *map(str, paths), "--lines", "EVE", "T1", "--out", str(tmp_path / "o")]
+    assert vdn_forecast_cli.main(words) == 0
+    text = (tmp_path / "o" / "report.md").read_text()
+    assert text.startswith("# Benchmark report: short, long")
+    section = text.split("Family: crps19, mean over horizons.")[1].split("Family")[0]
+    assert re.search(r"\| ETTh1 \| mean of 96, 192 \| T1 \| −0\.1", section)
+    assert "Naive" not in text
+
+
+def test_lines_without_rows_and_files_of_two_folders_are_refused(tmp_path: Path) -> None:
+    rows = suite(tmp_path, {("ETTh1", 96): 2785}, seeds=1)
+    figures = dict.fromkeys(REQUIRED, 1.0) | {"versions": "", "command": "", "arguments": "{}"}
+    rows = rows.assign(**{name: value for name, value in figures.items() if name not in rows})
+    (tmp_path / "other").mkdir()
+    paths = [tmp_path / "a.csv", tmp_path / "other" / "b.csv"]
+    for path in paths:
+        rows.to_csv(path, index=False)
+    with pytest.raises(ValueError, match=r"lines=\['T9'\] have no rows; there are \['EVE', 'Naive', 'T1'\]"):
+        write_report(paths[0], tmp_path / "o", lines=["EVE", "T9"])
+    with pytest.raises(ValueError, match="lie in one folder"):
+        write_report(paths, tmp_path / "o")
 
 
 def test_enough_blocks_need_no_warning(tmp_path: Path) -> None:

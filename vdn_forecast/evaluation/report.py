@@ -1,6 +1,6 @@
 """A results file as a page that others can check: Markdown, CSV and one HTML file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,33 +23,40 @@ class Report:
 
 
 def write_report(
-    results_path: str | Path,
+    results_path: str | Path | Sequence[str | Path],
     folder: str | Path,
     published: str | Path | None = None,
     *,
     baseline: str | None = None,
     reference: str = "twin",
     candidate: str = "EVE",
+    lines: Sequence[str] | None = None,
 ) -> Report:
     """Write report.md, report.csv (fev's column names), report.html and the pictures.
 
     Args:
-        results_path: a results file of `benchmark run`; `origins/` and `steps/` beside it hold what the tests of
-            difference and the plots by step need, and rows without such files have none.
+        results_path: a results file of `benchmark run`, or several of one folder (the shortest horizon in one, longer
+            ones in another); `origins/` and `steps/` beside them hold what the tests of difference and the plots by
+            step need, and rows without such files have none.
         folder: where to write; files of an earlier report are replaced.
         published: CSV of published figures, see `report_tables.PUBLISHED`; they stand beside rows of protocol ltsf.
         baseline: model with a skill score of zero; None for SeasonalNaive, else Naive, else `reference`.
         reference: model that the heatmap and the scatter plot compare with.
         candidate: model that the tests of difference compare with every other one.
+        lines: models to report on; None for all.
 
     Raises:
-        ValueError: files of another schema, an empty results file, or a file of errors that cannot be read.
+        ValueError: files of another schema or of several folders, an empty results file, a line that no row has, or a
+            file of errors that cannot be read.
         ImportError: matplotlib is not installed.
     """
-    rows = tables.read_rows(results_path)
+    paths = [Path(path) for path in ([results_path] if isinstance(results_path, str | Path) else results_path)]
+    beside = paths[0].parent
+    if any(path.parent.resolve() != beside.resolve() for path in paths):
+        raise ValueError(f"results_path={[str(path) for path in paths]}; files of one report lie in one folder")
+    rows = _of_lines(tables.read_rows(*paths), lines)
     others = None if published is None else tables.read_published(published)
-    title = f"Benchmark report: {Path(results_path).stem}"
-    beside = Path(results_path).parent
+    title = f"Benchmark report: {', '.join(path.stem for path in paths)}"
     blocks = list(page(title, rows, others, baseline, reference, candidate=candidate, errors=beside))
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
@@ -61,6 +68,16 @@ def write_report(
     report.html.write_text(as_html(title, blocks))
     tables.fev_table(rows).to_csv(report.csv, index=False)
     return report
+
+
+def _of_lines(rows: pd.DataFrame, lines: Sequence[str] | None) -> pd.DataFrame:
+    """Rows of these models."""
+    if lines is None:
+        return rows
+    unknown = sorted(set(lines) - set(rows["model"]))
+    if unknown:
+        raise ValueError(f"lines={unknown} have no rows; there are {sorted(rows['model'].unique())}")
+    return rows[rows["model"].isin(lines)].reset_index(drop=True)
 
 
 def page(

@@ -29,8 +29,8 @@ PATHS_NOTE = r"paths: (.+?), \d+ each"
 KINDS = ("clean", "biased", "searched")
 
 
-def read_rows(path: str | Path) -> pd.DataFrame:
-    """Rows of a results file; the file is left as it is, a last line without its end is not read.
+def read_rows(*paths: str | Path) -> pd.DataFrame:
+    """Rows of results files; they are left as they are, a last line without its end is not read.
 
     Of several rows with the same protocol, dataset, h, model and seed the last one counts (a cell that ran again, or
     ran again with another version); `attrs["superseded"]` says how many others there were.
@@ -39,13 +39,17 @@ def read_rows(path: str | Path) -> pd.DataFrame:
         FileNotFoundError: no such file.
         ValueError: columns are missing, or there is no row.
     """
-    text = Path(path).read_text()
-    rows = pd.read_csv(io.StringIO(text[: text.rfind("\n") + 1] or text), dtype={"cell": str})
-    missing = sorted(set(REQUIRED) - set(rows.columns))
-    if missing:
-        raise ValueError(f"{path} is no results file of this version: columns {missing} are missing")
-    if rows.empty:
-        raise ValueError(f"{path} holds no row; run a suite first")
+    parts = []
+    for path in paths:
+        text = Path(path).read_text()
+        part = pd.read_csv(io.StringIO(text[: text.rfind("\n") + 1] or text), dtype={"cell": str})
+        missing = sorted(set(REQUIRED) - set(part.columns))
+        if missing:
+            raise ValueError(f"{path} is no results file of this version: columns {missing} are missing")
+        if part.empty:
+            raise ValueError(f"{path} holds no row; run a suite first")
+        parts.append(part)
+    rows = pd.concat(parts, ignore_index=True)
     for name in (*MEASURES, *RATIOS, *FURTHER):
         if name in rows:
             rows[name] = pd.to_numeric(rows[name], errors="coerce")
