@@ -48,7 +48,7 @@ def _line(name: str, rows: pd.DataFrame, models: list[str]) -> str:
             continue
         texts = []
         for measure in MEASURES:
-            value = means.loc[model, measure]
+            value = float(means[measure][model])
             texts.append(f"**{value:.4f}**" if value == means[measure].min() else f"{value:.4f}")
         cells.append(" / ".join(texts) + few_seeds(int(seeds[model])))
     return f"| {name} | {' | '.join(cells)} |"

@@ -11,6 +11,7 @@ from ..neurons import Noise
 from .build import HOST_ARGUMENTS, Choices, build_controllers, build_network, usual_control
 from .checks import check_arguments
 from .outputs import LOSS_ARGUMENTS, build_loss, build_scaler, keeps_locations, resolve_scaler
+from .passes import USUAL_DROPOUT, usual_dropout
 from .persistence import build_persistence
 from .presets import Presets
 from .window_ar import TiedModel, WindowAR, check_ar
@@ -56,7 +57,9 @@ class EVE(Presets, TiedModel):
         skip: linear map from look-back to horizon beside the network.
         anchor: level that look-back and locations are relative to: "last" observed value, or the window's "mean"
             (always the latter where the loss has no locations).
-        dropout, head_dropout, skip_dropout: shares set to zero in training (context, head, skip's look-back).
+        dropout: share of the context set to zero in training; None: .3, and less where a fit sees fewer windows than
+            there are: .3 max_steps windows_batch_size / training windows (`benchmarks/studies/dropout.md`).
+        head_dropout, skip_dropout: shares of the head's hidden layer and of the skip's look-back.
         n_components: mixture components per latent sample; None: 4, for the twin 1.
         base, df: component density: "normal", or "studentt" with `df` in {3, 4, 5, 7, 10}.
         objective: of `LatentMixture`: "mixture", "elbo", "crps" or weights by name.
@@ -102,7 +105,9 @@ class EVE(Presets, TiedModel):
         TypeError: an unknown keyword.
     """
 
-    DEFAULTS: ClassVar[dict[str, Any]] = {"control": "balance", "band_target": 1.0, "n_latent_samples": 1}
+    DEFAULTS: ClassVar[dict[str, Any]] = {
+        **{"control": "balance", "band_target": 1.0, "n_latent_samples": 1, "dropout": USUAL_DROPOUT}
+    }
     """What None stands for where all else is at its default; searches begin there."""
     ADDED_ARGUMENTS: Mapping[str, Any] = {
         **TiedModel.ADDED_ARGUMENTS,
@@ -146,7 +151,7 @@ class EVE(Presets, TiedModel):
         head_size: int = 256,
         skip: bool = True,
         anchor: str = "last",
-        dropout: float = 0.3,
+        dropout: float | None = None,
         head_dropout: float = 0.0,
         skip_dropout: float = 0.0,
         n_components: int | None = None,
@@ -223,6 +228,8 @@ class EVE(Presets, TiedModel):
         arguments = {
             name: value for name, value in locals().items() if name not in ("self", "__class__", "trainer_kwargs")
         }
+        self.follows_passes = dropout is None
+        arguments["dropout"] = USUAL_DROPOUT if dropout is None else dropout
         check_arguments(arguments, trainer_kwargs)
         check_ar(ar, ar_stride, ar_phi, ar_share, ar_share_cap, neuron == "deterministic", scaler_type)
         choices = Choices.of(arguments)
@@ -251,6 +258,12 @@ class EVE(Presets, TiedModel):
         if scaler is not None:
             self.scaler = scaler
         self._finish_init(patience_checks, weight_decay, local_weight, build_persistence(persistence, h, self.loss))
+
+    def on_fit_start(self) -> None:
+        """As of every model, with the dropout that its data asks for where none was given."""
+        super().on_fit_start()
+        if self.follows_passes:
+            self.network.encoder.dropout.p = usual_dropout(self, self.trainer.datamodule.dataset)
 
     def forward(self, windows_batch: dict[str, Tensor | None]) -> Tensor | RawMixture:
         """Raw forecast parameters of one batch of windows, [B, h, outputs].

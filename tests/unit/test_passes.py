@@ -1,0 +1,76 @@
+"""Dropout that follows how often a fit sees its windows."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from neuralforecast import NeuralForecast
+
+from vdn_forecast import EVE, EVEEnsemble
+
+H, L, ROWS = 4, 8, 60
+WINDOWS = ROWS - 10 - L  # per series: those that end in validation rows are cut, not left out
+TINY = {
+    **{"hidden_size": 8, "n_units": 8, "head_size": 8, "val_check_steps": 2, "alias": "m"},
+    **{"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False},
+}
+
+
+def panel(n_series: int) -> pd.DataFrame:
+    generator = np.random.default_rng(0)
+    return pd.concat(
+        pd.DataFrame(
+            {
+                "unique_id": f"s{i}",
+                "ds": pd.date_range("2020", periods=ROWS, freq="D"),
+                "y": generator.standard_normal(ROWS),
+            }
+        )
+        for i in range(n_series)
+    )
+
+
+def fitted(model: EVE, n_series: int) -> EVE:
+    forecaster = NeuralForecast(models=[model], freq="D")
+    forecaster.fit(panel(n_series), val_size=10)
+    return forecaster.models[0]
+
+
+@pytest.mark.parametrize(
+    ("steps", "windows", "n_series", "share"),
+    [
+        (2, 10, 4, 20 / (4 * WINDOWS)),  # a share of the windows
+        (2, 10, 1, 20 / WINDOWS),
+        (4, 40, 2, 1.0),  # all of them, more than once
+        (2, None, 4, 1.0),  # every step takes all windows of all series
+    ],
+)
+def test_dropout_falls_with_the_share_of_windows_that_a_fit_sees(steps, windows, n_series, share):
+    model = fitted(EVE(H, L, max_steps=steps, windows_batch_size=windows, **TINY), n_series)
+    assert model.network.encoder.dropout.p == pytest.approx(0.3 * share)
+    assert model.hparams.dropout is None
+
+
+def test_series_that_no_step_takes_count():
+    model = fitted(EVE(H, L, max_steps=1, windows_batch_size=None, batch_size=2, **TINY), 8)
+    assert model.network.encoder.dropout.p == pytest.approx(0.3 / 4)
+
+
+def test_a_second_fit_has_its_own_share():
+    forecaster = NeuralForecast(models=[EVE(H, L, max_steps=2, windows_batch_size=10, **TINY)], freq="D")
+    forecaster.fit(panel(4), val_size=10)
+    first = forecaster.models[0].network.encoder.dropout.p
+    forecaster.fit(panel(1), val_size=10)
+    assert forecaster.models[0].network.encoder.dropout.p == pytest.approx(4 * first)
+
+
+def test_a_given_dropout_stays():
+    assert (
+        fitted(EVE(H, L, max_steps=2, dropout=0.25, windows_batch_size=1, **TINY), 2).network.encoder.dropout.p == 0.25
+    )
+    assert fitted(EVE(H, L, max_steps=2, dropout=0.0, **TINY), 2).network.encoder.dropout.p == 0.0
+
+
+def test_every_member_of_an_ensemble_follows():
+    model = fitted(EVEEnsemble(H, L, n_members=2, max_steps=2, windows_batch_size=10, **TINY), 4)
+    shares = [member.network.encoder.dropout.p for member in (model, *model.others)]
+    assert shares == pytest.approx([0.3 * 20 / (4 * WINDOWS)] * 2)
