@@ -6,6 +6,7 @@ import pytest
 from neuralforecast import NeuralForecast
 
 from vdn_forecast import EVE, EVEEnsemble
+from vdn_forecast._compat import gather
 
 H, L, ROWS = 4, 8, 60
 WINDOWS = ROWS - 10 - L  # per series: those that end in validation rows are cut, not left out
@@ -74,3 +75,19 @@ def test_every_member_of_an_ensemble_follows():
     model = fitted(EVEEnsemble(H, L, n_members=2, max_steps=2, windows_batch_size=10, **TINY), 4)
     shares = [member.network.encoder.dropout.p for member in (model, *model.others)]
     assert shares == pytest.approx([0.3 * 20 / (4 * WINDOWS)] * 2)
+
+
+def test_the_windows_of_a_fit_are_counted_once(monkeypatch):
+    built = []
+    original = gather.PanelWindows.__init__
+
+    def counted(self, *args, **kwargs):
+        built.append(1)
+        original(self, *args, **kwargs)
+
+    monkeypatch.setattr(gather.PanelWindows, "__init__", counted)
+    fitted(EVE(H, L, max_steps=2, windows_batch_size=10, control="off", **TINY), 4)
+    during = len(built)
+    built.clear()
+    fitted(EVE(H, L, max_steps=2, windows_batch_size=10, control="off", dropout=0.1, **TINY), 4)
+    assert during == len(built)

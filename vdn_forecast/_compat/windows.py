@@ -244,7 +244,9 @@ def window_batches(
 
 def count_windows(model: BaseModel, dataset: TimeSeriesDataset, step: str) -> int:
     """How many windows `window_batches` yields where no indices are given."""
-    source = window_source(dataset)
+    source = getattr(model, "_windows_source", None)
+    if source is None or source.panel.temporal is not dataset.temporal:  # else its index is of use to the fit
+        source = window_source(dataset)
     if step == "train":
         return int(source.training(dataset.temporal_cols.get_loc("available_mask"), window_spec(model)).count.sum())
     return len(_evaluation_windows(model, source.panel, step, model.step_size if step == "val" else 1))
