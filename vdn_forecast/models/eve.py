@@ -57,8 +57,8 @@ class EVE(Presets, TiedModel):
         skip: linear map from look-back to horizon beside the network.
         anchor: level that look-back and locations are relative to: "last" observed value, or the window's "mean"
             (always the latter where the loss has no locations).
-        dropout: share of the context set to zero in training; None: .3, and less where a fit sees fewer windows than
-            there are: .3 max_steps windows_batch_size / training windows (`benchmarks/studies/dropout.md`).
+        dropout: share of the context set to zero in training; None: .3, or 0 where max_steps windows_batch_size is no
+            more than the training windows, so that few are seen twice (`benchmarks/studies/dropout.md`).
         head_dropout, skip_dropout: shares of the head's hidden layer and of the skip's look-back.
         n_components: mixture components per latent sample; None: 4, for the twin 1.
         base, df: component density: "normal", or "studentt" with `df` in {3, 4, 5, 7, 10}.

@@ -27,11 +27,10 @@ def training_passes(model: "VariationalModel", dataset: TimeSeriesDataset) -> fl
 
 
 def usual_dropout(model: "VariationalModel", dataset: Any) -> float:
-    """`USUAL_DROPOUT` where windows are seen again, the less of it the fewer are seen at all.
+    """`USUAL_DROPOUT` where a fit sees its windows more than once, else none: then there is nothing to learn by heart.
 
-    A network that sees every window once at most has nothing to learn by heart: dropout then only costs.
     Data outside of memory has no count of windows and gets the usual share.
     """
-    if not isinstance(dataset, TimeSeriesDataset):
-        return USUAL_DROPOUT
-    return USUAL_DROPOUT * min(1.0, training_passes(model, dataset))
+    if isinstance(dataset, TimeSeriesDataset) and training_passes(model, dataset) <= 1.0:
+        return 0.0
+    return USUAL_DROPOUT
